@@ -1,0 +1,95 @@
+# Quorate. `make help` lists what there is to do; .ci/run does nothing but call these targets.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+# One static binary is what we ship, so it is what we test. The race detector alone needs cgo.
+export CGO_ENABLED := 0
+
+GO     ?= go
+TOOL   := $(GO) tool -modfile=tools/go.mod
+# Everything but the real processes, which want the machine for themselves.
+UNIT    = $(shell $(GO) list ./... | grep -v '/e2e$$')
+
+FUZZTIME ?= 5s
+BENCH    ?= .
+COUNT    ?= 1
+
+##@ Every day
+.PHONY: help
+help: ## this list
+	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## the binary, into bin/quorate
+	$(GO) build -trimpath -o bin/quorate ./cmd/quorate
+
+.PHONY: check
+check: fmt vet lint layers short ## what to run before a commit: formatting, vet, staticcheck, layers, short tests
+
+.PHONY: fmt
+fmt: ## fail if gofmt would change a file
+	@changed=$$(gofmt -l .); if [ -n "$$changed" ]; then echo "not formatted (gofmt -w .):"; echo "$$changed"; exit 1; fi
+
+.PHONY: vet
+vet: ## go vet
+	$(GO) vet ./...
+
+.PHONY: lint
+lint: ## staticcheck, as pinned in tools/go.mod
+	$(TOOL) staticcheck ./...
+
+.PHONY: layers
+layers: ## who may import whom (never from the test cache, which does not see new imports)
+	$(GO) test -count=1 .
+
+.PHONY: short
+short: ## the short tests of every package but the real processes
+	$(GO) test -short $(UNIT)
+
+##@ In depth
+.PHONY: test
+test: ## the README's test command: everything, with clusters of real processes
+	$(GO) test ./...
+
+.PHONY: race
+race: ## the short tests under the race detector, then a cluster of processes built with it
+	CGO_ENABLED=1 $(GO) test -race -short $(UNIT)
+	CGO_ENABLED=1 $(GO) test -race -short -count=1 -timeout=10m ./e2e
+
+.PHONY: e2e
+e2e: ## the contract and the promises, on clusters of real processes (RUN=regexp picks tests)
+	$(GO) test -count=1 -timeout=15m $(if $(RUN),-v -run '$(RUN)') ./e2e
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME (5s); all of them, even if one fails
+	@failed=0; \
+	for file in $$(grep -rlE --include='*_test.go' '^func Fuzz' .); do \
+		for target in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9_]*)\(.*/\1/p' "$$file"); do \
+			echo "--- $$(dirname "$$file") $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" || failed=1; \
+		done; \
+	done; \
+	exit $$failed
+
+.PHONY: bench
+bench: ## benchmarks (BENCH=regexp, COUNT=10 for benchstat)
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) $(UNIT)
+
+.PHONY: benchstat
+benchstat: ## compare two outputs of make bench: OLD=file NEW=file
+	$(TOOL) benchstat $(OLD) $(NEW)
+
+##@ Machines
+.PHONY: deps
+deps: ## what the tests that QUORATE_REQUIRE names need beside Go (Debian, as root)
+	@if [[ ",$${QUORATE_REQUIRE:-}," == *,netns,* ]] && ! command -v ip >/dev/null; then \
+		apt-get update -q && apt-get install -qy --no-install-recommends iproute2; \
+	fi
+	$(GO) mod download
+	$(GO) mod download -modfile=tools/go.mod
+
+.PHONY: ci
+ci: ## everything that CI runs, section by section
+	./.ci/run
