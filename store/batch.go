@@ -1,0 +1,78 @@
+package store
+
+import (
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/quorate/quorate/version"
+)
+
+const (
+	// batchOverhead is what a batch holds beside the record and its key, for a write that replaces one version.
+	batchOverhead = 192
+	// clockLag is how many counters of an actor may be told by log entries alone, before its clock is written anew: at opening, a seek
+	// and at most so many entries are read per partition and actor that wrote since.
+	clockLag = 256
+)
+
+// saved is what the database holds under c of one actor.
+type saved struct{ base, highest uint64 }
+
+// fill puts a change into a batch: the record, the log entries of versions that came, the removal of those that went, and clocks.
+//
+// A dot that came need not be written into the actor's clock at once: its log entry tells of it, and opening adds the log to the
+// clocks. The clock must be written before the entry goes, or if there is none because the version was superseded on arrival.
+// Overwritten versions are mostly older than the clock that is on the disk, so of four entries a write costs three.
+func (p *partition) fill(b *pebble.Batch, l *locator, ch *change, record []byte) {
+	// A batch in memory accepts everything: its errors come from Apply.
+	_ = b.Set(l.enc, record, nil)
+	name := l.enc[3:]
+	var room [8]version.Actor
+	due := room[:0]
+	for i := range ch.after.Versions {
+		if d := ch.after.Versions[i].Dot; !ch.before.Has(d) {
+			op := b.SetDeferred(logKeyLen, 1+len(name))
+			putLogKey(op.Key, l.Partition, d)
+			op.Value[0] = valueFormat
+			copy(op.Value[1:], name)
+			_ = op.Finish()
+			if d.Counter > p.saved[d.Actor].highest+clockLag {
+				due = append(due, d.Actor)
+			}
+		}
+	}
+	for i := range ch.before.Versions {
+		if d := ch.before.Versions[i].Dot; !ch.after.Has(d) {
+			op := b.DeleteDeferred(logKeyLen)
+			putLogKey(op.Key, l.Partition, d)
+			_ = op.Finish()
+			if d.Counter > p.saved[d.Actor].base {
+				due = append(due, d.Actor)
+			}
+		}
+	}
+	for _, d := range ch.received {
+		if !ch.after.Has(d) {
+			due = append(due, d.Actor)
+		}
+	}
+	for i, a := range due {
+		if !slices.Contains(due[:i], a) {
+			p.saveClock(b, l, a)
+		}
+	}
+}
+
+func (p *partition) saveClock(b *pebble.Batch, l *locator, a version.Actor) {
+	entry, ok := p.clock.Entry(a)
+	if !ok {
+		return // all it had were detached dots, and they were forgotten
+	}
+	var room [64]byte
+	enc := appendClock(room[:0], entry)
+	op := b.SetDeferred(clockKeyLen, len(enc))
+	putClockKey(op.Key, l.Partition, a)
+	copy(op.Value, enc)
+	_ = op.Finish()
+	p.saved[a] = saved{base: entry.Base, highest: entry.Highest()}
+}

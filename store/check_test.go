@@ -1,0 +1,94 @@
+package store
+
+import (
+	"bytes"
+	"fmt"
+	"testing"
+
+	"github.com/quorate/quorate/ring"
+	"github.com/quorate/quorate/version"
+)
+
+// issuedDots is what a test knows to have been given to versions, per partition.
+type issuedDots map[ring.Partition]map[version.Dot]bool
+
+func (i issuedDots) add(p ring.Partition, d version.Dot) {
+	if i[p] == nil {
+		i[p] = make(map[version.Dot]bool)
+	}
+	i[p][d] = true
+}
+
+// checkStore checks the invariants of doc.go that one store can be asked about. The store must be idle. known may be nil.
+func checkStore(t testing.TB, s *Store, known issuedDots) {
+	t.Helper()
+	e := s.cur.Load()
+	logged := make(map[ring.Partition]map[version.Dot]string)
+	err := scanPrefix(e.db, prefixLog, func(key, value []byte) error {
+		p, d, ok := parseLogKey(key)
+		if !ok || len(value) == 0 || value[0] != valueFormat {
+			return fmt.Errorf("log entry %x → %x", key, value)
+		}
+		if logged[p] == nil {
+			logged[p] = make(map[version.Dot]string)
+		}
+		logged[p][d] = string(value[1:])
+		return nil
+	})
+	if err != nil {
+		t.Fatalf("log: %v", err)
+	}
+	err = scanPrefix(e.db, prefixRecord, func(key, value []byte) error {
+		k, ok := parseRecordKey(key)
+		if !ok {
+			return fmt.Errorf("record key %x", key)
+		}
+		r, err := version.DecodeRecord(bytes.Clone(value))
+		if err != nil {
+			return err
+		}
+		clock := &e.parts[k.Partition].clock
+		full := r.Fill(*clock)
+		for i := range r.Versions {
+			d := r.Versions[i].Dot
+			if name := logged[k.Partition][d]; name != string(key[3:]) {
+				return fmt.Errorf("live dot %v of %q is logged as %q", d, k.Key, name)
+			}
+			delete(logged[k.Partition], d)
+			if !clock.Covers(d) {
+				return fmt.Errorf("live dot %v of %q is not in the clock %v", d, k.Key, clock)
+			}
+			if !full.Covers(d) {
+				return fmt.Errorf("record %q, filled, does not cover its dot %v: %v", k.Key, d, full)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatalf("records: %v", err)
+	}
+	for p, left := range logged {
+		if len(left) > 0 {
+			t.Fatalf("partition %d: log entries without a live version: %v", p, left)
+		}
+	}
+	if known != nil {
+		checkClocks(t, e, known)
+	}
+}
+
+// checkClocks checks that clocks cover only dots that were issued.
+func checkClocks(t testing.TB, e *epoch, known issuedDots) {
+	t.Helper()
+	for p := range e.parts {
+		clock := e.parts[p].clock
+		for _, entry := range clock.Entries() {
+			for c := uint64(1); c <= entry.Highest(); c++ {
+				d := version.Dot{Actor: entry.Actor, Counter: c}
+				if clock.Covers(d) && !known[ring.Partition(p)][d] {
+					t.Fatalf("partition %d: the clock covers %v, which nobody issued: %v", p, d, clock)
+				}
+			}
+		}
+	}
+}
