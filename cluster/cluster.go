@@ -1,0 +1,236 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+
+	"github.com/quorate/quorate/ring"
+)
+
+// Liveness is what gossip and this node's own probes say about a node now. It never says who owns data.
+type Liveness uint8
+
+// The liveness of a node.
+const (
+	Dead    Liveness = iota // gossip does not know it, or has given it up
+	Suspect                 // gossip still holds it for alive, but it does not answer this node
+	Alive
+)
+
+// String returns "dead", "suspect" or "alive".
+func (l Liveness) String() string { return [...]string{"dead", "suspect", "alive"}[l] }
+
+// Cluster is a running node's membership.
+//
+// Locks, in the order in which they may be taken: admission.promising, founder.voting, saving; the others are leaves.
+type Cluster struct {
+	cfg        Config
+	log        *slog.Logger
+	list       *memberlist.Memberlist
+	peers      *peers
+	rows       *memberlist.TransmitLimitedQueue
+	delegate   *delegate
+	join       *joins
+	gossipAddr string
+	nonce      atomic.Uint64
+
+	saving sync.Mutex // held over change, save and publication of the table
+	view   atomic.Pointer[view]
+
+	found founder
+	admit admission
+
+	// Of the membership goroutine alone.
+	joiningSince time.Time // when this node found itself joining; membership goroutine only, as is joined
+	joined       bool      // it has waited long enough for its admission
+	silent       ring.ID   // the namesake contended with, and since when it is silent
+	silentSince  time.Time
+	replaced     bool
+
+	mu       sync.Mutex
+	waiting  string // why the node is not ready; empty: it is
+	stopping bool
+	watchers []func()
+	readyCh  chan struct{}
+	wasReady bool
+
+	news  chan struct{} // something that watchers may want to see
+	steps chan struct{} // something that the membership goroutine may act on
+	push  chan struct{}
+
+	foreignTable, saveFailed, extraTooLong, askFailed *limiter
+
+	ctx        context.Context
+	cancel     context.CancelFunc
+	background sync.WaitGroup
+}
+
+// Start loads the table, applies what a crash left open, listens for gossip and goes on in the background: joining,
+// founding, admission. ctx bounds only the start itself. The node's transport must serve HandleRPC from now on.
+func Start(ctx context.Context, cfg Config) (*Cluster, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	c := &Cluster{
+		cfg: cfg, log: cfg.Logger,
+		waiting: "starting", readyCh: make(chan struct{}),
+		news: make(chan struct{}, 1), steps: make(chan struct{}, 1), push: make(chan struct{}, 1),
+		foreignTable: newLimiter(time.Minute), saveFailed: newLimiter(time.Second),
+		extraTooLong: newLimiter(time.Minute), askFailed: newLimiter(10 * time.Second),
+	}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.peers = newPeers(c.nodeName(), c.changed)
+	c.rows = &memberlist.TransmitLimitedQueue{
+		NumNodes:       func() int { return len(*c.peers.live.Load()) + 1 },
+		RetransmitMult: memberlist.DefaultLANConfig().RetransmitMult,
+	}
+	if err := c.load(ctx); err != nil {
+		c.cancel()
+		return nil, err
+	}
+	if err := c.open(ctx); err != nil {
+		c.cancel()
+		return nil, err
+	}
+	for _, loop := range []func(){c.handleGossip, c.rejoin, c.watchPeers, c.steward, c.askOutcomes, c.notify, c.pushes} {
+		c.background.Go(loop)
+	}
+	return c, nil
+}
+
+// open starts gossip. Before it can tell anyone anything, this start's addresses are in the table on disk.
+func (c *Cluster) open(ctx context.Context) error {
+	carrier, err := c.listen(ctx)
+	if err != nil {
+		return err
+	}
+	c.gossipAddr = carrier.advertise.String()
+	c.join = newJoins(sighting{ID: c.cfg.ID, Name: c.cfg.Name, Empty: true}, c.gossipAddr, c.cfg.Join)
+	c.delegate = &delegate{
+		meta:  meta{ID: c.cfg.ID, Starts: c.cfg.Starts, RPC: c.cfg.Advertise.RPC}.encode(),
+		state: c.localState, rows: c.rows, inbox: make(chan []byte, inboxLength),
+	}
+	if err := c.resume(); err != nil {
+		return errors.Join(err, carrier.Shutdown())
+	}
+	list, err := memberlist.Create(c.gossipConfig(carrier))
+	if err != nil {
+		return errors.Join(fmt.Errorf("cluster: gossip: %w", err), carrier.Shutdown())
+	}
+	c.list = list
+	return nil
+}
+
+// Table returns the member table as it is on disk.
+func (c *Cluster) Table() ring.Table { return c.view.Load().table }
+
+// Layout returns the layout of Table, or nil as long as the node belongs to no cluster.
+func (c *Cluster) Layout() *ring.Layout { return c.view.Load().layout }
+
+// Self returns this node's row: the one in the table, or the one it would have there.
+func (c *Cluster) Self() ring.Member {
+	if row, ok := c.view.Load().table.Get(c.cfg.ID); ok {
+		return row
+	}
+	return c.cfg.member()
+}
+
+// Liveness returns what is known of a node now. A node is alive to itself.
+func (c *Cluster) Liveness(id ring.ID) Liveness {
+	if id == c.cfg.ID {
+		return Alive
+	}
+	return (*c.peers.live.Load())[id]
+}
+
+// MergeTable joins a table from elsewhere, such as the refusal of a request under an old layout, into this node's. When
+// it returns nil the result is on disk. ring.ErrForeign: the table of another cluster.
+func (c *Cluster) MergeTable(t ring.Table) error { return c.merge(t, true) }
+
+// Push sends table and Extra to every live peer soon, without waiting; what gets lost comes with the next push/pull.
+func (c *Cluster) Push() { signal(c.push) }
+
+func (c *Cluster) pushes() {
+	for {
+		select {
+		case <-c.ctx.Done():
+			return
+		case <-c.push:
+			c.pushAll()
+		}
+	}
+}
+
+// ClockOffset returns the median of how far the clocks of the live peers are ahead of this node's, and how many
+// peers it is the median of. Its error is at most half a round trip.
+func (c *Cluster) ClockOffset() (offset time.Duration, peers int) { return c.peers.clockOffset() }
+
+// GossipAddr returns the address that others reach this node's gossip at.
+func (c *Cluster) GossipAddr() string { return c.gossipAddr }
+
+// maxLeave bounds how long Stop tries to tell the peers.
+const maxLeave = 2 * time.Second
+
+// Stop tells the peers that the node stops, until ctx ends, and ends all background work. The table is left alone: a
+// stopped node owns what it owned. A second call does nothing.
+func (c *Cluster) Stop(ctx context.Context) error {
+	c.mu.Lock()
+	again := c.stopping
+	c.stopping = true
+	c.mu.Unlock()
+	if again {
+		return nil
+	}
+	patience := maxLeave
+	if deadline, ok := ctx.Deadline(); ok {
+		patience = min(patience, time.Until(deadline))
+	}
+	var err error
+	if patience > 0 {
+		if leaveErr := c.list.Leave(patience); leaveErr != nil {
+			c.log.Info("the peers may take this stop for a crash", "err", leaveErr)
+		}
+	}
+	c.cancel()
+	if shutErr := c.list.Shutdown(); shutErr != nil {
+		err = fmt.Errorf("cluster: closing gossip: %w", shutErr)
+	}
+	ended := make(chan struct{})
+	go func() {
+		c.background.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		return err
+	case <-ctx.Done():
+		return errors.Join(err, ctx.Err())
+	}
+}
+
+// signal makes sure that the receiver looks once more, without waiting for it.
+func signal(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}
+
+// sleep waits, and reports false when the node stops.
+func (c *Cluster) sleep(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-c.ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,134 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+)
+
+// MemNetwork carries gossip between the nodes of one process: packets after a latency, streams as pipes. Under
+// testing/synctest it runs in virtual time. The fault matrix of each node works on top of it as on sockets.
+type MemNetwork struct {
+	latency time.Duration
+
+	mu    sync.Mutex
+	ends  map[string]*memEnd
+	block func(from, to string) bool
+}
+
+// Bounds of what waits at one endpoint; beyond them packets are lost and dials fail, as with full socket buffers.
+const (
+	memPackets = 4096
+	memStreams = 256
+)
+
+// NewMemNetwork returns a network in which every packet and every dial takes latency.
+func NewMemNetwork(latency time.Duration) *MemNetwork {
+	return &MemNetwork{latency: latency, ends: make(map[string]*memEnd)}
+}
+
+// Block loses from now on every packet from address from to address to for which lost returns true, and lets dials time out
+// where either way is lost. nil heals. lost must not block.
+func (n *MemNetwork) Block(lost func(from, to string) bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.block = lost
+}
+
+// listen opens the endpoint addr, an IP and a port.
+func (n *MemNetwork) listen(addr string) (*memEnd, error) {
+	at, err := netip.ParseAddrPort(addr)
+	if err != nil {
+		return nil, fmt.Errorf("cluster: in-memory address: %w", err)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.ends[addr] != nil {
+		return nil, fmt.Errorf("cluster: in-memory address %s is in use", addr)
+	}
+	e := &memEnd{
+		net: n, at: at, addr: addr,
+		packets: make(chan *memberlist.Packet, memPackets),
+		streams: make(chan net.Conn, memStreams),
+	}
+	n.ends[addr] = e
+	return e, nil
+}
+
+// route finds the endpoint for a packet, or nil when it gets lost.
+func (n *MemNetwork) route(from, to string) *memEnd {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.block != nil && n.block(from, to) {
+		return nil
+	}
+	return n.ends[to]
+}
+
+// memEnd is one node's end of a MemNetwork.
+type memEnd struct {
+	net     *MemNetwork
+	at      netip.AddrPort
+	addr    string
+	packets chan *memberlist.Packet
+	streams chan net.Conn
+}
+
+var _ gossipCarrier = (*memEnd)(nil)
+
+func (e *memEnd) boundAddr() string { return e.addr }
+
+func (e *memEnd) WriteTo(b []byte, addr string) (time.Time, error) {
+	now := time.Now()
+	if e.net.route(e.addr, addr) == nil {
+		return now, nil
+	}
+	time.AfterFunc(e.net.latency, func() {
+		to := e.net.route(e.addr, addr)
+		if to == nil {
+			return
+		}
+		p := &memberlist.Packet{Buf: b, From: net.UDPAddrFromAddrPort(e.at), Timestamp: time.Now()}
+		select {
+		case to.packets <- p:
+		default:
+		}
+	})
+	return now, nil
+}
+
+func (e *memEnd) DialTimeout(addr string, timeout time.Duration) (net.Conn, error) {
+	to := e.net.route(e.addr, addr)
+	if to == nil || e.net.route(addr, e.addr) == nil {
+		time.Sleep(timeout)
+		return nil, fmt.Errorf("cluster: dial %s: %w", addr, errTimeout)
+	}
+	time.Sleep(min(e.net.latency, timeout))
+	near, far := net.Pipe()
+	select {
+	case to.streams <- far:
+		return near, nil
+	default:
+		return nil, fmt.Errorf("cluster: dial %s: connection refused", addr)
+	}
+}
+
+var errTimeout = errors.New("time-out")
+
+func (e *memEnd) PacketCh() <-chan *memberlist.Packet { return e.packets }
+func (e *memEnd) StreamCh() <-chan net.Conn           { return e.streams }
+
+// Shutdown frees the address. What is still under way to it is lost.
+func (e *memEnd) Shutdown() error {
+	e.net.mu.Lock()
+	defer e.net.mu.Unlock()
+	if e.net.ends[e.addr] == e {
+		delete(e.net.ends, e.addr)
+	}
+	return nil
+}
