@@ -1,0 +1,96 @@
+package http
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/quorate/quorate/coordinator"
+)
+
+// Bounds of the answers to connections that are refused.
+const (
+	maxFarewells = 64          // at once; beyond it a connection is closed without a word
+	farewellTime = time.Second // for the client to send what it is about to, so that closing does not reset the answer away
+	farewellRead = 64 << 10
+)
+
+// conns is a listener that hands out at most max connections at once. One more is told 503 and closed, so that its client learns why instead of
+// waiting.
+type conns struct {
+	net.Listener
+	max       int64
+	open      atomic.Int64
+	farewells atomic.Int64
+	farewell  []byte
+}
+
+func newConns(l net.Listener, most int) *conns {
+	p := codeProblem(coordinator.Overloaded, "this node has as many connections as it takes")
+	body, err := json.Marshal(p)
+	if err != nil {
+		panic("http: a problem that is no JSON: " + err.Error())
+	}
+	answer := fmt.Sprintf("HTTP/1.1 %d Service Unavailable\r\nContent-Type: application/problem+json\r\nContent-Length: %d\r\nRetry-After: 1\r\nConnection: close\r\n\r\n%s",
+		p.Status, len(body), body)
+	return &conns{Listener: l, max: int64(most), farewell: []byte(answer)}
+}
+
+// Accept implements net.Listener.
+func (c *conns) Accept() (net.Conn, error) {
+	for {
+		conn, err := c.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if c.open.Add(1) <= c.max {
+			return &openConn{Conn: conn, open: &c.open}, nil
+		}
+		c.open.Add(-1)
+		c.refuse(conn)
+	}
+}
+
+func (c *conns) refuse(conn net.Conn) {
+	if c.farewells.Add(1) > maxFarewells {
+		c.farewells.Add(-1)
+		_ = conn.Close()
+		return
+	}
+	go func() {
+		defer c.farewells.Add(-1)
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(farewellTime))
+		if _, err := conn.Write(c.farewell); err != nil {
+			return
+		}
+		if half, ok := conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+			_, _ = io.CopyN(io.Discard, conn, farewellRead)
+		}
+	}()
+}
+
+// openConn is a connection that counts as open until it is closed.
+type openConn struct {
+	net.Conn
+	open   *atomic.Int64
+	closed sync.Once
+}
+
+// Close implements net.Conn.
+func (c *openConn) Close() error {
+	c.closed.Do(func() { c.open.Add(-1) })
+	return c.Conn.Close()
+}
+
+// CloseWrite lets net/http end a connection without losing the answer.
+func (c *openConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
