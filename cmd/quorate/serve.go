@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	kvhttp "github.com/quorate/quorate/http"
+	"github.com/quorate/quorate/node"
+)
+
+// drainTime bounds an orderly stop. It outlasts the default time-out of a request; orchestrators kill after 10 s or more.
+const drainTime = 9 * time.Second
+
+func newServe() *cobra.Command {
+	cfg := node.DefaultConfig()
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run one node",
+		Long: `Run one node until SIGTERM or SIGINT, which drains it; a second one stops it at once.
+
+Every flag can also be given as an environment variable (--max-value as
+QUORATE_MAX_VALUE) and in the YAML file that --config names, under its own name.
+A flag beats the environment, and that beats the file.
+
+Without --join and with an empty data directory the node is a cluster of one. All
+nodes may be given the same --join list, themselves included: no node is special,
+and there is nothing to bootstrap. A restart is not a leave: the node stays an
+owner of its data while it is away.
+
+When the node can serve, one line is printed on standard output:
+
+  ready name=node-1 http=127.0.0.1:8080 gossip=127.0.0.1:7946 rpc=127.0.0.1:7947`,
+		Example: `  quorate serve
+  quorate serve --name node-1 --http :8080 --gossip :7946 --rpc :7947 \
+    --advertise node-1.example.net --join node-1.example.net:7946,node-2.example.net:7946`,
+		Args: argCount(0, 0, "no arguments"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := applySettings(cmd.Flags(), os.LookupEnv); err != nil {
+				return err
+			}
+			if err := nameNode(&cfg); err != nil {
+				return err
+			}
+			if err := cfg.Validate(); err != nil {
+				return &usageError{err}
+			}
+			cfg.Logger = slog.New(logHandler(cmd.ErrOrStderr()))
+			return serve(cmd.Context(), cfg, cmd.OutOrStdout())
+		},
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringVar(&cfg.Name, "name", "", "unique, stable node name (default: host name)")
+	f.StringVar(&cfg.Data, "data", cfg.Data, "data directory")
+	f.StringVar(&cfg.HTTP, "http", cfg.HTTP, "client API listen address")
+	f.StringVar(&cfg.Gossip, "gossip", cfg.Gossip, "gossip listen address, UDP and TCP")
+	f.StringVar(&cfg.RPC, "rpc", cfg.RPC, "node-to-node listen address")
+	f.StringVar(&cfg.Advertise, "advertise", "", "host, or host:port forms, that other nodes and clients reach it by")
+	f.StringSliceVar(&cfg.Join, "join", nil, "comma-separated gossip addresses or DNS names of any members")
+	f.StringVar(&cfg.Cluster, "cluster", cfg.Cluster, "cluster name; nodes of another cluster are refused")
+	f.StringVar(&cfg.Zone, "zone", "", "failure domain label")
+	f.Uint32Var(&cfg.Weight, "weight", cfg.Weight, "share of the data")
+	f.IntVar(&cfg.Partitions, "partitions", cfg.Partitions, "a power of two up to 4096; only a new cluster takes it")
+	f.Var(sizeFlag{&cfg.MaxValue}, "max-value", "largest value")
+	f.IntVar(&cfg.N, "n", cfg.N, "replicas of a key, unless its bucket or request says otherwise")
+	f.Var(levelFlag{&cfg.W}, "w", "acknowledgements that a write waits for, likewise")
+	f.Var(levelFlag{&cfg.R}, "r", "replies that a read waits for, likewise")
+	f.BoolVar(&cfg.AllowFaults, "allow-faults", false, "enable the fault endpoint; for tests")
+	f.String(configFlag, "", "YAML file with settings")
+	return cmd
+}
+
+func nameNode(cfg *node.Config) error {
+	if cfg.Name != "" {
+		return nil
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		return usagef("--name: the host has no name: %w", err)
+	}
+	cfg.Name = name
+	return nil
+}
+
+// logHandler writes for people on a terminal and for machines elsewhere.
+func logHandler(w io.Writer) slog.Handler {
+	if f, ok := w.(*os.File); ok {
+		if stat, err := f.Stat(); err == nil && stat.Mode()&os.ModeCharDevice != 0 {
+			return slog.NewTextHandler(w, nil)
+		}
+	}
+	return slog.NewJSONHandler(w, nil)
+}
+
+// serve runs a node until a signal, ctx, or a failure that it cannot live with.
+func serve(ctx context.Context, cfg node.Config, out io.Writer) error {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
+	defer signal.Stop(signals)
+
+	listener, err := net.Listen("tcp", cfg.HTTP)
+	if err != nil {
+		return fmt.Errorf("client API: %w", err)
+	}
+	n, err := node.New(cfg)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	server, err := kvhttp.NewServer(kvhttp.DefaultConfig(), n, cfg.Logger.With("part", "http"))
+	if err != nil {
+		return errors.Join(err, listener.Close(), n.Close(ctx))
+	}
+	server.Open(listener) // before the node is ready: probes are answered, requests refused with the reason
+	err = live(ctx, cfg, n, listener.Addr().String(), out, signals)
+
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+	defer cancel()
+	go func() {
+		<-signals
+		os.Exit(exitFailed)
+	}()
+	cfg.Logger.Info("draining")
+	server.Drain() // new requests are refused; the node serves those under way until the server has closed
+	return errors.Join(err, server.Close(stopping), n.Close(stopping))
+}
+
+// live starts the node, says when it is ready, and returns when it is to stop: nil if it was asked to.
+func live(ctx context.Context, cfg node.Config, n *node.Node, httpAddr string, out io.Writer, signals <-chan os.Signal) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if err := n.Start(ctx, httpAddr); err != nil {
+		return err
+	}
+	ready := make(chan error, 1)
+	go func() { ready <- n.WaitReady(ctx) }()
+	for {
+		select {
+		case err := <-ready:
+			if err != nil {
+				return nil // ctx ended
+			}
+			ready = nil
+			a := n.Addrs()
+			if _, err := fmt.Fprintf(out, "ready name=%s http=%s gossip=%s rpc=%s\n", n.Name(), a.HTTP, a.Gossip, a.RPC); err != nil {
+				return fmt.Errorf("say that the node is ready: %w", err)
+			}
+			cfg.Logger.Info("ready", "name", n.Name(), "http", a.HTTP, "gossip", a.Gossip, "rpc", a.RPC)
+		case err := <-n.Failed():
+			return err
+		case s := <-signals:
+			cfg.Logger.Info("stopping", "signal", s.String())
+			return nil
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
