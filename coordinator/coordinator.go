@@ -28,7 +28,7 @@ type Store interface {
 	Actor() version.ActorID
 }
 
-// Sender moves messages to other nodes. Go never blocks and calls done exactly once, from any goroutine.
+// Sender moves messages to other nodes. Go copies body, never blocks, and calls done exactly once, from any goroutine.
 type Sender interface {
 	Go(to ring.ID, kind transport.Kind, body []byte, deadline time.Time, done func(transport.Response))
 }
@@ -116,6 +116,7 @@ type Coordinator struct {
 	hlc    *version.HLC
 	log    *slog.Logger
 	missed *missed
+	timers timers
 	Stats  Stats
 }
 
@@ -157,11 +158,21 @@ type fanout struct {
 	remake bool          // a replica's layout differs from ours: resolve the view again
 	frozen bool          // a replica waits for a membership decision
 	closed bool          // the request was answered; later answers only feed repair and counters
+
+	few [usualN]slot // holds slots where it is enough: one allocation less
 }
 
-// newFanout lays out the owners of a key; down ones have answered already.
-func newFanout(v *View, owners []ring.ID, now time.Time) (*fanout, quorum.Group) {
-	f := &fanout{slots: make([]slot, len(owners)), left: len(owners), wake: make(chan struct{}, 1)}
+// usualN is the number of owners that most requests have.
+const usualN = 3
+
+// begin lays out the owners of a key.
+func (f *fanout) begin(v *View, owners []ring.ID, now time.Time) quorum.Group {
+	f.left, f.wake = len(owners), make(chan struct{}, 1)
+	if f.slots = f.few[:]; len(owners) <= usualN {
+		f.slots = f.slots[:len(owners)]
+	} else {
+		f.slots = make([]slot, len(owners))
+	}
 	var g quorum.Group
 	for i, id := range owners {
 		p := v.Peers[id]
@@ -171,7 +182,7 @@ func newFanout(v *View, owners []ring.ID, now time.Time) (*fanout, quorum.Group)
 			g.Synced = g.Synced.With(i)
 		}
 	}
-	return f, g
+	return g
 }
 
 func (f *fanout) signal() {

@@ -21,7 +21,8 @@ func (c *Coordinator) forward(ctx context.Context, v *View, w *writing) (_ PutRe
 	fw := forward{Layout: v.Hash, Params: w.params, Mode: w.mode, Bucket: w.req.Bucket, Key: w.req.Key, Token: w.req.Token,
 		Delete: w.req.Delete, Detail: w.req.Detail, ContentType: w.req.ContentType, Value: w.req.Value}
 	body := fw.append(make([]byte, 0, len(w.req.Value)+len(w.key.Key)+recordSlack))
-	f, _ := newFanout(v, owners, time.Now())
+	f := new(fanout)
+	f.begin(v, owners, time.Now())
 	w.sent = f
 	var refusal error
 	moved := false

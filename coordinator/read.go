@@ -25,7 +25,7 @@ type reading struct {
 // round is one fan-out of a read. Its late replies count for nothing but itself: a read that goes on under another view
 // or with a larger n begins a new one.
 type round struct {
-	*fanout
+	fanout
 	r     *reading
 	tally quorum.ReadTally // guarded by mu
 }
@@ -98,8 +98,8 @@ const (
 func (c *Coordinator) gather(ctx context.Context, v *View, r *reading) (version.Record, verdict, error) {
 	owners := v.Layout.Owners(r.key.Partition, r.n)
 	need := r.params.R.Resolve(len(owners))
-	fan, group := newFanout(v, owners, time.Now())
-	f := &round{fanout: fan, r: r}
+	f := &round{r: r}
+	group := f.begin(v, owners, time.Now())
 	r.round = f
 	if _, synced := up(v, owners); synced < need {
 		return version.Record{}, 0, c.unavailable(v, r, need, synced)
@@ -107,8 +107,8 @@ func (c *Coordinator) gather(ctx context.Context, v *View, r *reading) (version.
 	f.tally = quorum.NewRead(r.params.R, []quorum.Group{group})
 	c.fanRead(v, f)
 
-	timer := time.NewTimer(time.Until(r.deadline))
-	defer timer.Stop()
+	timer := c.timers.start(r.deadline)
+	defer c.timers.stop(timer)
 	inTime := true
 	for {
 		f.mu.Lock()
@@ -124,7 +124,7 @@ func (c *Coordinator) gather(ctx context.Context, v *View, r *reading) (version.
 			return version.Record{}, 0, c.readUnmet(r)
 		}
 		if state == quorum.Met {
-			rec := merged(f.fanout, r.req.Token != nil)
+			rec := merged(&f.fanout, r.req.Token != nil)
 			left := f.left
 			f.mu.Unlock()
 			if verdict, done := c.judge(r, &rec, left == 0 || !inTime); done {
@@ -170,10 +170,11 @@ func (c *Coordinator) conclude(ctx context.Context, v *View, f *round, rec versi
 // fanRead asks every owner that is not known to be down, and this node's own store last, while the others work.
 func (c *Coordinator) fanRead(v *View, f *round) {
 	r := f.r
-	var buf [256]byte
-	body := buf[:0]
+	buf := bodies.Get().(*[]byte)
+	defer keepBody(buf)
+	body := *buf
 	self := -1 // this node's slot
-	near := nearest(v, f.fanout)
+	near := nearest(v, &f.fanout)
 	own := c.peek(v, f, near)
 	for i := range f.slots {
 		s := &f.slots[i]
@@ -196,6 +197,7 @@ func (c *Coordinator) fanRead(v *View, f *round) {
 		if own != nil {
 			body = appendState(body, own)
 		}
+		*buf = body
 		c.send.Go(s.id, KindRead, body, r.deadline, func(resp transport.Response) { c.replied(f, i, own, &resp) })
 	}
 	if self >= 0 && own == nil {
@@ -217,9 +219,10 @@ func (c *Coordinator) peek(v *View, f *round, near int) *version.Record {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.answer(near, OutcomeOK, "", time.Now()).rec = rec
+	s := f.answer(near, OutcomeOK, "", f.slots[near].sent) // a look into memory
+	s.rec = rec
 	f.tally.Reply(near)
-	return &rec
+	return &s.rec
 }
 
 // wholeRecord asks for every value, whatever its size.
@@ -254,13 +257,13 @@ func (c *Coordinator) readOwn(v *View, f *round, i int) {
 	}
 	f.mu.Lock()
 	f.remake = f.remake || !ok
-	f.took(c, i, outcome, detail, rec)
+	f.took(c, i, outcome, detail, rec, time.Now())
 }
 
 // took notes a replica's answer, wakes the read, and begins read repair if it was the last one. The caller holds f.mu,
 // which took gives back.
-func (f *round) took(c *Coordinator, i int, outcome Outcome, detail string, rec version.Record) {
-	f.answer(i, outcome, detail, time.Now()).rec = rec
+func (f *round) took(c *Coordinator, i int, outcome Outcome, detail string, rec version.Record, at time.Time) {
+	f.answer(i, outcome, detail, at).rec = rec
 	if outcome == OutcomeOK {
 		f.tally.Reply(i)
 	} else {
@@ -276,12 +279,10 @@ func (f *round) took(c *Coordinator, i int, outcome Outcome, detail string, rec 
 
 // replied takes one replica's answer to a read, own being what it was told that this node holds, if it was; it runs on a goroutine of the transport and does not block.
 func (c *Coordinator) replied(f *round, i int, own *version.Record, resp *transport.Response) {
-	outcome, detail, _ := classify(resp)
-	var rec version.Record
-	switch {
-	case resp.Err == nil && resp.Status == statusSame && own != nil:
-		outcome, detail, rec = OutcomeOK, "", *own
-	case outcome == OutcomeOK:
+	outcome, detail, rec := OutcomeOK, "", version.Record{}
+	if resp.Err == nil && resp.Status == statusSame && own != nil {
+		rec = *own
+	} else if outcome, detail, _ = classify(resp); outcome == OutcomeOK {
 		var err error
 		if rec, err = version.DecodeRecord(resp.Body); err != nil {
 			outcome, detail = OutcomeError, err.Error()
@@ -293,7 +294,7 @@ func (c *Coordinator) replied(f *round, i int, own *version.Record, resp *transp
 	f.mu.Lock()
 	f.remake = f.remake || resp.Err == nil && resp.Status == statusLayout
 	f.frozen = f.frozen || resp.Err == nil && resp.Status == statusFrozen
-	f.took(c, i, outcome, detail, rec)
+	f.took(c, i, outcome, detail, rec, resp.At)
 }
 
 // merged is the merge of all records that have arrived. The caller holds f.mu. Replicas that agree, the ordinary case,

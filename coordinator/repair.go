@@ -37,7 +37,7 @@ func lacking(have, want *version.Record) int {
 // settle hands the owners that lack something to read repair, once every reply is in. It does not block.
 func (c *Coordinator) settle(f *round) {
 	f.mu.Lock()
-	rec := merged(f.fanout, false)
+	rec := merged(&f.fanout, false)
 	cmp := quorum.Comparison{}
 	for i := range f.slots {
 		s := &f.slots[i]

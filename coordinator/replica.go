@@ -39,6 +39,10 @@ func (c *Coordinator) ServeWrite(req transport.Request) {
 		req.Reply(status, []byte(detail))
 		return
 	}
+	if res.Record.MaxLWW.Compare(m.Record.MaxLWW) <= 0 && res.Record.N <= m.Record.N {
+		req.Reply(transport.StatusOK, nil)
+		return
+	}
 	var a ack
 	if res.Record.MaxLWW.Compare(m.Record.MaxLWW) > 0 {
 		a.MaxLWW = res.Record.MaxLWW
@@ -46,8 +50,7 @@ func (c *Coordinator) ServeWrite(req transport.Request) {
 	if res.Record.N > m.Record.N {
 		a.N = res.Record.N
 	}
-	var buf [32]byte
-	req.Reply(transport.StatusOK, a.append(buf[:0]))
+	req.Reply(transport.StatusOK, a.append(nil))
 }
 
 // ServeRead is the replica's side of KindRead.

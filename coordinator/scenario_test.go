@@ -259,7 +259,11 @@ func describe(err error) string {
 }
 
 // Go implements Sender: a message is a call of the handler, unless the receiver's network says otherwise.
-func (n *scenarioNode) Go(to ring.ID, kind transport.Kind, body []byte, deadline time.Time, done func(transport.Response)) {
+func (n *scenarioNode) Go(to ring.ID, kind transport.Kind, body []byte, deadline time.Time, answered func(transport.Response)) {
+	done := func(r transport.Response) {
+		r.At = time.Now()
+		answered(r)
+	}
 	peer := n.world.byID(to)
 	body = append([]byte(nil), body...)
 	go func() {
@@ -277,9 +281,9 @@ func (n *scenarioNode) Go(to ring.ID, kind transport.Kind, body []byte, deadline
 			return
 		}
 		answer := make(chan transport.Response, 1)
-		peer.serve(transport.Request{From: n.id, Kind: kind, Body: body, Deadline: deadline, Reply: func(s transport.Status, b []byte) {
+		peer.serve(transport.NewRequest(n.id, kind, body, deadline, func(s transport.Status, b []byte) {
 			answer <- transport.Response{Status: s, Body: append([]byte(nil), b...), Sent: true}
-		}})
+		}))
 		r := <-answer
 		if peer.net == "ack-lost" {
 			time.Sleep(time.Millisecond)

@@ -63,8 +63,14 @@ func decodeKeyMessage(b []byte, withRecord bool) (keyMessage, error) {
 	d.version()
 	m.Layout = d.u64()
 	m.Inline = uint32(d.uvarint(1 << 31))
-	m.Bucket = d.string(maxBucket)
-	m.Key = d.string(maxKey)
+	names := d.b
+	bucket := len(d.take(d.uvarint(maxBucket)))
+	mid := len(names) - len(d.b)
+	key := len(d.take(d.uvarint(maxKey)))
+	if d.err == nil {
+		both := string(names[:len(names)-len(d.b)]) // one allocation for two strings, as every request is decoded
+		m.Bucket, m.Key = both[mid-bucket:mid], both[len(both)-key:]
+	}
 	if d.err == nil && m.Key == "" {
 		d.fail("empty key")
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/quorate/quorate/quorum"
@@ -20,8 +21,9 @@ type writing struct {
 	mode     version.Mode
 	key      store.Key
 	n        int // the larger of the request's and the key's
+	begun    time.Time
 	deadline time.Time
-	covered  version.Vector // what the new version replaces: the token, and this request's own earlier versions
+	covered  version.Vector // what the next version replaces: the token, and this request's own versions before the newest
 	stamp    version.Stamp  // every new version exceeds it
 	dot      version.Dot    // of the newest version made
 	made     bool           // a version was made: from now on a failure is indeterminate
@@ -43,7 +45,8 @@ func (c *Coordinator) Put(ctx context.Context, req *PutRequest, params quorum.Pa
 }
 
 func newWriting(req *PutRequest, params quorum.Params, mode version.Mode) *writing {
-	w := &writing{req: req, params: params, mode: mode, n: params.N, deadline: time.Now().Add(req.Timeout)}
+	now := time.Now()
+	w := &writing{req: req, params: params, mode: mode, n: params.N, begun: now, deadline: now.Add(req.Timeout)}
 	if t := req.Token; t != nil {
 		w.covered, w.stamp = t.Vector, t.Stamp
 	}
@@ -137,7 +140,8 @@ func (c *Coordinator) available(v *View, owners []ring.ID, w *writing) error {
 	if got >= need {
 		return nil
 	}
-	f, _ := newFanout(v, owners, time.Now())
+	f := new(fanout)
+	f.begin(v, owners, time.Now())
 	for i := range f.slots {
 		if p := v.Peers[f.slots[i].id]; p.Down && f.slots[i].id != v.Self {
 			f.answer(i, OutcomeUnreachable, "known to be down", f.slots[i].sent)
@@ -166,6 +170,10 @@ func (c *Coordinator) local(v *View, w *writing) error {
 	if c.member.Enter(v.Hash) != Entered {
 		return errLayoutMoved
 	}
+	if w.made {
+		w.covered = w.covered.Clone()
+		w.covered.Add(w.dot)
+	}
 	res, err := c.store.Update(w.key, uint8(w.n), func(local version.Record, dot version.Dot) (version.Record, error) {
 		if int(local.N) > w.n {
 			w.n = int(local.N)
@@ -184,34 +192,38 @@ func (c *Coordinator) local(v *View, w *writing) error {
 		return err
 	}
 	w.made, w.fresh, w.rec = true, true, res.Record
-	// The next version of this request, if one is needed, replaces this one.
-	w.covered = w.covered.Clone()
-	w.covered.Add(w.dot)
 	if err := res.Commit.Wait(); err != nil {
 		return fmt.Errorf("%w: %w", errUnsynced, err)
 	}
 	return nil
 }
 
+// delivery is one fan-out of a write.
+type delivery struct {
+	fanout
+	tally quorum.WriteTally // guarded by mu
+}
+
 // replicate sends the record to the other owners and waits for the verdict. A non-zero ack means that the write must
 // be made again to count; retry, that the view is stale.
 func (c *Coordinator) replicate(ctx context.Context, v *View, w *writing, owners []ring.ID) (again ack, retry bool, _ error) {
-	f, group := newFanout(v, owners, time.Now())
-	w.sent = f
-	tally := quorum.NewWrite(w.params.W, []quorum.Group{group})
-	c.fanWrite(v, w, f, &tally)
+	f := new(delivery)
+	group := f.begin(v, owners, time.Now())
+	w.sent = &f.fanout
+	f.tally = quorum.NewWrite(w.params.W, []quorum.Group{group})
+	c.fanWrite(v, w, f)
 
-	timer := time.NewTimer(time.Until(w.deadline))
-	defer timer.Stop()
+	timer := c.timers.start(w.deadline)
+	defer c.timers.stop(timer)
 	inTime, met := true, false
 	for {
 		f.mu.Lock()
-		state := tally.State()
+		state := f.tally.State()
 		met = state == quorum.Met
 		decided := state != quorum.Pending || !inTime || f.left == 0 || f.remake
 		if decided {
 			f.closed = true
-			w.needed, w.got = tally.Needed(), tally.Got()
+			w.needed, w.got = f.tally.Needed(), f.tally.Got()
 			again, retry = f.again, f.remake || f.frozen
 			f.mu.Unlock()
 			break
@@ -236,32 +248,37 @@ func (c *Coordinator) replicate(ctx context.Context, v *View, w *writing, owners
 }
 
 // fanWrite acks the coordinator's own copy and sends the record to every other owner that is not known to be down.
-func (c *Coordinator) fanWrite(v *View, w *writing, f *fanout, tally *quorum.WriteTally) {
-	var body []byte
+func (c *Coordinator) fanWrite(v *View, w *writing, f *delivery) {
+	buf := bodies.Get().(*[]byte)
+	defer keepBody(buf)
+	body := (*buf)[:0]
 	limit := bar{key: w.key, n: w.n, lww: w.mode == version.LWW, stamp: w.rec.MaxLWW}
 	for i := range f.slots {
 		s := &f.slots[i]
 		if s.id == v.Self {
 			f.mu.Lock()
-			f.answer(i, OutcomeOK, "", time.Now())
-			tally.Ack(i)
+			sent := s.sent
+			s.sent = w.begun // its own copy was written and synced before the others were asked
+			f.answer(i, OutcomeOK, "", sent)
+			f.tally.Ack(i)
 			f.mu.Unlock()
 			continue
 		}
 		if v.Peers[s.id].Down {
 			f.mu.Lock()
 			f.answer(i, OutcomeUnreachable, "known to be down", s.sent)
-			tally.Fail(i)
+			f.tally.Fail(i)
 			f.mu.Unlock()
 			c.miss(s.id, w.key)
 			continue
 		}
-		if body == nil {
-			body = make([]byte, 0, 64+len(w.key.Bucket)+len(w.key.Key)+len(w.req.Value)+recordSlack)
+		if len(body) == 0 {
+			body = slices.Grow(body, 64+len(w.key.Bucket)+len(w.key.Key)+len(w.req.Value)+recordSlack)
 			body = appendKeyHeader(body, v.Hash, 0, w.key.Bucket, w.key.Key)
 			body = version.AppendRecord(body, w.rec)
+			*buf = body
 		}
-		c.send.Go(s.id, KindWrite, body, w.deadline, func(r transport.Response) { c.acked(f, tally, i, limit, &r) })
+		c.send.Go(s.id, KindWrite, body, w.deadline, func(r transport.Response) { c.acked(f, i, limit, &r) })
 	}
 }
 
@@ -269,7 +286,7 @@ func (c *Coordinator) fanWrite(v *View, w *writing, f *fanout, tally *quorum.Wri
 const recordSlack = 192
 
 // acked takes one replica's answer to a write; it runs on a goroutine of the transport and does not block.
-func (c *Coordinator) acked(f *fanout, tally *quorum.WriteTally, i int, bar bar, r *transport.Response) {
+func (c *Coordinator) acked(f *delivery, i int, bar bar, r *transport.Response) {
 	outcome, detail, _ := classify(r)
 	var a ack
 	barred := r.Err == nil && r.Status == statusSiblings // by what the ack names, if it names anything
@@ -283,15 +300,15 @@ func (c *Coordinator) acked(f *fanout, tally *quorum.WriteTally, i int, bar bar,
 		c.member.Reconcile(f.slots[i].id, r.Body)
 	}
 	f.mu.Lock()
-	s := f.answer(i, outcome, detail, time.Now())
+	s := f.answer(i, outcome, detail, r.At)
 	if bar.beatenBy(a) {
 		f.again.N = max(f.again.N, a.N)
 		f.again.MaxLWW = version.Later(f.again.MaxLWW, a.MaxLWW)
 	}
 	if outcome == OutcomeOK {
-		tally.Ack(i)
+		f.tally.Ack(i)
 	} else {
-		tally.Fail(i)
+		f.tally.Fail(i)
 		f.remake = f.remake || r.Err == nil && r.Status == statusLayout
 		f.frozen = f.frozen || r.Err == nil && r.Status == statusFrozen
 	}

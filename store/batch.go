@@ -23,7 +23,7 @@ type saved struct{ base, highest uint64 }
 // A dot that came need not be written into the actor's clock at once: its log entry tells of it, and opening adds the log to the
 // clocks. The clock must be written before the entry goes, or if there is none because the version was superseded on arrival.
 // Overwritten versions are mostly older than the clock that is on the disk, so of four entries a write costs three.
-func (p *partition) fill(b *pebble.Batch, l *locator, ch *change, record []byte) {
+func (p *partition) fill(b *pebble.Batch, l *locator, ch *change, received []version.Dot, record []byte) {
 	// A batch in memory accepts everything: its errors come from Apply.
 	_ = b.Set(l.enc, record, nil)
 	name := l.enc[3:]
@@ -51,7 +51,7 @@ func (p *partition) fill(b *pebble.Batch, l *locator, ch *change, record []byte)
 			}
 		}
 	}
-	for _, d := range ch.received {
+	for _, d := range received {
 		if !ch.after.Has(d) {
 			due = append(due, d.Actor)
 		}

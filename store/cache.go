@@ -1,15 +1,21 @@
 package store
 
-import "sync"
+import (
+	"sync"
+	"unsafe"
+
+	"github.com/quorate/quorate/version"
+)
 
 const (
 	cacheShards = 16
-	// cacheOverhead is what an entry costs beside its bytes: the entry, its slot in the map, rounding of the allocator.
-	cacheOverhead = 128
+	// cacheOverhead is what an entry costs beside its bytes: the entry, its slot in the map, the rest of the message that the value
+	// came in, rounding of the allocator.
+	cacheOverhead = 320
 )
 
-// cache keeps encoded records by key, the least recently used going first, within a bound of bytes. What it hands out is immutable
-// and shared. It holds what the database holds: the writer of a key puts its record there under the partition's lock.
+// cache keeps records by key as they are stored, the least recently used going first, within a bound of bytes. What it hands out is
+// immutable and shared. It holds what the database holds: the writer of a key puts its record there under the partition's lock.
 type cache struct {
 	shards [cacheShards]cacheShard
 }
@@ -22,15 +28,24 @@ type cacheShard struct {
 	ring         cached // sentinel of the list: next is the most recently used
 }
 
-// cached is one record. buf is its key and, from klen on, its value: one allocation for both.
+// cached is one record.
 type cached struct {
 	prev, next *cached
 	hash       uint64
-	buf        []byte
-	klen       int
+	key        string
+	rec        version.Record
+	size       int64
 }
 
-func (e *cached) size() int64 { return int64(cap(e.buf)) + cacheOverhead }
+// sizeInMemory is about what a record and its key take, in bytes.
+func sizeInMemory(key []byte, r *version.Record) int64 {
+	size := cacheOverhead + len(key) + 40*r.Vector.Len()
+	for i := range r.Versions {
+		v := &r.Versions[i]
+		size += int(unsafe.Sizeof(*v)) + len(v.ContentType) + len(v.Value)
+	}
+	return int64(size)
+}
 
 func newCache(bytes int64) *cache {
 	c := new(cache)
@@ -44,47 +59,51 @@ func newCache(bytes int64) *cache {
 
 func (c *cache) shard(hash uint64) *cacheShard { return &c.shards[hash>>32%cacheShards] }
 
-// get returns the encoded record of key, nil if it is not here.
-func (c *cache) get(hash uint64, key []byte) []byte {
+// get returns the record of key, false if it is not here.
+func (c *cache) get(hash uint64, key []byte) (version.Record, bool) {
 	s := c.shard(hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.entries[hash]
-	if e == nil || string(e.buf[:e.klen]) != string(key) {
+	if e == nil || e.key != string(key) {
 		s.misses++
-		return nil
+		return version.Record{}, false
 	}
 	s.hits++
 	if s.ring.next != e {
 		e.unlink()
 		s.link(e)
 	}
-	return e.buf[e.klen:len(e.buf):len(e.buf)]
+	return e.rec, true
 }
 
-// put takes over buf, which is a key of klen bytes followed by its record. A record that would push out a large part of its shard is
-// not kept.
-func (c *cache) put(hash uint64, buf []byte, klen int) {
+// put takes over the record, but not the key. A record that would push out a large part of its shard is not kept.
+func (c *cache) put(hash uint64, key []byte, r version.Record) {
+	size := sizeInMemory(key, &r)
 	s := c.shard(hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.entries[hash]
 	if e != nil {
-		s.used -= e.size()
+		s.used -= e.size
 		e.unlink()
-	} else {
-		e = &cached{hash: hash}
 	}
-	e.buf, e.klen = buf, klen
-	if e.size() > s.max/8 {
+	if size > s.max/8 {
 		delete(s.entries, hash)
 		return
 	}
-	s.entries[hash] = e
+	if e == nil {
+		e = &cached{hash: hash}
+		s.entries[hash] = e
+	}
+	if e.key != string(key) {
+		e.key = string(key)
+	}
+	e.rec, e.size = r, size
 	s.link(e)
-	for s.used += e.size(); s.used > s.max; {
+	for s.used += size; s.used > s.max; {
 		last := s.ring.prev
-		s.used -= last.size()
+		s.used -= last.size
 		last.unlink()
 		delete(s.entries, last.hash)
 	}

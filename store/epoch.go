@@ -1,8 +1,10 @@
 package store
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -40,7 +42,9 @@ type partition struct {
 	saved map[version.Actor]saved
 	// last is the newest commit of the partition.
 	last *Commit
-	_    [64]byte // neighbours are locked by other cores
+	// scratch is where the writer encodes a record.
+	scratch []byte
+	_       [64]byte // neighbours are locked by other cores
 }
 
 // retiring is added to users when an epoch ends; it is larger than any number of callers.
@@ -115,29 +119,31 @@ func locate(buf *keyBuffer, k Key) locator {
 // load reads a record as it is stored, the zero record if there is none. The caller holds the partition's lock. The record is
 // immutable and may be kept: it is the cache's copy or one of its own.
 func (e *epoch) load(l *locator) (version.Record, error) {
-	enc := e.cache.get(l.hash, l.enc)
-	if enc == nil {
-		value, closer, err := e.db.Get(l.enc)
-		if errors.Is(err, pebble.ErrNotFound) {
-			return version.Record{}, nil
-		}
-		if err != nil {
-			return version.Record{}, e.readError(l.Key, err)
-		}
-		buf := make([]byte, len(l.enc)+len(value))
-		copy(buf, l.enc)
-		enc = buf[len(l.enc):]
-		copy(enc, value)
-		if err := closer.Close(); err != nil {
-			return version.Record{}, e.readError(l.Key, err)
-		}
-		e.cache.put(l.hash, buf, len(l.enc))
+	if r, ok := e.cache.get(l.hash, l.enc); ok {
+		return r, nil
 	}
-	r, err := version.DecodeRecord(enc)
+	value, closer, err := e.db.Get(bytes.Clone(l.enc)) // a copy, so that callers keep theirs off the heap
+	if errors.Is(err, pebble.ErrNotFound) {
+		return version.Record{}, nil
+	}
 	if err != nil {
-		return version.Record{}, e.readError(l.Key, fmt.Errorf("%w: %w", ErrCorrupt, err))
+		return version.Record{}, e.readError(l.Key.clone(), err)
 	}
+	value = bytes.Clone(value)
+	if err := closer.Close(); err != nil {
+		return version.Record{}, e.readError(l.Key.clone(), err)
+	}
+	r, err := version.DecodeRecord(value)
+	if err != nil {
+		return version.Record{}, e.readError(l.Key.clone(), fmt.Errorf("%w: %w", ErrCorrupt, err))
+	}
+	e.cache.put(l.hash, l.enc, r)
 	return r, nil
+}
+
+// clone keeps a locator that is only read off the heap: an error that names its key has a copy.
+func (k Key) clone() Key {
+	return Key{Partition: k.Partition, Bucket: strings.Clone(k.Bucket), Key: strings.Clone(k.Key)}
 }
 
 // readError tells damage from a disk that does not answer, and reports the first.

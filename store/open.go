@@ -181,10 +181,11 @@ func pebbleOptions(o *Options, g *gate, stats *counters, lock *pebble.Lock, unsy
 		FormatMajorVersion: pebble.FormatNewest,
 		CacheSize:          o.BlockCache,
 		MemTableSize:       o.MemTable,
-		// A burst may fill three memtables while the first is flushed; then writers wait.
-		MemTableStopWritesThreshold: 4,
-		// Few tables in L0 keep a read of an absent key to a few filters; more than 20 and writers wait for the compactions.
-		L0CompactionThreshold: 4,
+		// A burst may fill 15 memtables, 60 MiB, while the first is flushed; then writers wait.
+		MemTableStopWritesThreshold: 16,
+		// Flushes are small, so eight of them go into one compaction: half the bytes rewritten below, and a read of an absent key
+		// still costs a few filters only. At more than 20 writers wait for the compactions.
+		L0CompactionThreshold: 8,
 		L0StopWritesThreshold: 20,
 		// Beside the writers, one compaction on a machine of two cores, and a second one when L0 grows.
 		CompactionConcurrencyRange: func() (lower, upper int) { return 1, 2 },

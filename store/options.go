@@ -40,15 +40,16 @@ func DefaultOptions() Options {
 		Partitions: ring.DefaultPartitions,
 		Rand:       random,
 		Logger:     slog.New(slog.DiscardHandler),
-		// Writes stop, flushes go on: what is in the log and in at most four memtables still has to become tables, while the log it came
+		// Writes stop, flushes go on: what is in the log and in at most 16 memtables still has to become tables, while the log it came
 		// from is only deleted after that, and compactions need room before they free any.
 		FreeFloor: 512 << 20,
 		// 100-byte records take about 300 bytes here, so this holds 200,000 hot keys.
 		RecordCache: 64 << 20,
 		// Index and filter blocks of 10 GB of data take about 50 MB; the rest serves reads that the record cache misses.
 		BlockCache: 128 << 20,
-		// Fewer, larger flushes: at 64 MiB overwrites of hot keys and clocks mostly vanish before they reach a table.
-		MemTable: 64 << 20,
+		// What a processor's cache holds: a search in a memtable of 64 MiB misses it at every step, and three of them cost a write more
+		// than the flushes that they save. Measured from 2 to 64 MiB (docs/performance.md).
+		MemTable: 4 << 20,
 		// The largest value a client may send several times over, so that siblings can be read and resolved.
 		MaxRecord: 64 << 20,
 		// Holes come from lost messages and close when logs are exchanged; 1,024 of them are 16 KiB.

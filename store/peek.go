@@ -29,13 +29,9 @@ func (e *epoch) peek(p *partition, l *locator) (version.Record, bool) {
 		return version.Record{}, false
 	}
 	defer p.mu.RUnlock()
-	enc := e.cache.get(l.hash, l.enc)
-	if enc == nil {
+	r, ok := e.cache.get(l.hash, l.enc)
+	if !ok {
 		return version.Record{}, false
-	}
-	r, err := version.DecodeRecord(enc)
-	if err != nil {
-		return version.Record{}, false // Get will meet it, and say so
 	}
 	return r.Fill(p.clock), true
 }

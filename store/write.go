@@ -60,7 +60,7 @@ func (s *Store) Update(k Key, n uint8, fn UpdateFunc) (Result, error) {
 	if !merged.Covers(dot) {
 		panic(fmt.Sprintf("store: an update of %q in %q returned a record without its dot %v: %v", k.Key, k.Bucket, dot, merged))
 	}
-	c, err := e.write(p, &l, &change{before: local, after: merged, received: []version.Dot{dot}})
+	c, err := e.write(p, &l, &change{before: local, after: merged}, []version.Dot{dot})
 	if err != nil {
 		return Result{}, err
 	}
@@ -99,27 +99,30 @@ func (s *Store) merge(k Key, incoming version.Record, check func(local, incoming
 	if err != nil {
 		return Result{}, err
 	}
+	if after, ok := version.Overwrite(stored, incoming, p.clock, e.actor); ok {
+		c, err := e.write(p, &l, &change{before: stored, after: after}, []version.Dot{after.Versions[0].Dot})
+		return Result{Record: after.Fill(p.clock), Changed: err == nil, Commit: c}, err
+	}
 	local := stored.Fill(p.clock)
 	if err := check(local, incoming); err != nil {
 		return Result{Record: local, Commit: e.pending.get(l.hash)}, err
 	}
-	ch, err := e.join(p.clock, local, incoming)
+	ch, received, err := e.join(p.clock, local, incoming)
 	if err != nil {
 		return Result{}, err
 	}
 	res := Result{Record: ch.after, Changed: ch.changesRecord(), Old: ch.old}
-	if !res.Changed && len(ch.received) == 0 {
+	if !res.Changed && len(received) == 0 {
 		res.Commit = e.pending.get(l.hash)
 		return res, nil
 	}
-	res.Commit, err = e.write(p, &l, ch)
+	res.Commit, err = e.write(p, &l, ch, received)
 	return res, err
 }
 
-// change is one write: a record before and after, both full under the same clock.
+// change is one write: a record before and after, both full under the same clock, or both as they are stored.
 type change struct {
 	before, after version.Record
-	received      []version.Dot // dots that the clock did not have
 	old           []version.Dot
 }
 
@@ -133,18 +136,17 @@ func (ch *change) changesRecord() bool {
 		!ch.before.Vector.Equal(ch.after.Vector)
 }
 
-// join decides what becomes of a record that another node sent.
-func (e *epoch) join(clock version.Vector, local, incoming version.Record) (*change, error) {
-	incoming, err := e.trim(clock, local, incoming)
-	if err != nil {
-		return nil, err
+// join decides what becomes of a record that another node sent. received are its dots that the clock does not have.
+func (e *epoch) join(clock version.Vector, local, incoming version.Record) (ch *change, received []version.Dot, err error) {
+	if incoming, err = e.trim(clock, local, incoming); err != nil {
+		return nil, nil, err
 	}
-	ch := &change{before: local}
+	ch = &change{before: local}
 	for i := range incoming.Versions {
 		d := incoming.Versions[i].Dot
 		known := clock.Covers(d)
 		if !known {
-			ch.received = append(ch.received, d)
+			received = append(received, d)
 		}
 		if (known || local.Covers(d)) && !local.Has(d) {
 			ch.old = append(ch.old, d)
@@ -158,10 +160,10 @@ func (e *epoch) join(clock version.Vector, local, incoming version.Record) (*cha
 	ch.after = version.Merge(local, incoming)
 	for i := range ch.after.Versions {
 		if v := &ch.after.Versions[i]; v.Elided {
-			return nil, fmt.Errorf("%w: %v", ErrElided, v.Dot)
+			return nil, nil, fmt.Errorf("%w: %v", ErrElided, v.Dot)
 		}
 	}
-	return ch, nil
+	return ch, received, nil
 }
 
 // trim takes out of an incoming record what it cannot know: dots of this store's own actor beyond the last one issued. A version with
@@ -208,21 +210,25 @@ func issued(clock version.Vector, own version.Actor) uint64 {
 	return entry.Base
 }
 
-// write puts a change into one batch and hands it to the log. The caller holds the partition's lock.
-func (e *epoch) write(p *partition, l *locator, ch *change) (*Commit, error) {
-	klen, size := len(l.enc), recordBound(&ch.after)
+// write puts a change into one batch and hands it to the log. received are the dots that the clock did not have. The caller holds the
+// partition's lock.
+func (e *epoch) write(p *partition, l *locator, ch *change, received []version.Dot) (*Commit, error) {
+	size := recordBound(&ch.after)
 	if size > e.opts.MaxRecord {
 		return nil, fmt.Errorf("%w: about %d bytes, at most %d", ErrTooLarge, size, e.opts.MaxRecord)
 	}
-	for _, d := range ch.received {
+	for _, d := range received {
 		p.clock.Add(d)
 	}
 	p.clock.Limit(e.opts.MaxDetached)
-	buf := append(make([]byte, 0, klen+size), l.enc...)
-	buf = version.AppendRecord(buf, ch.after.Strip(p.clock))
+	stored := ch.after.Strip(p.clock)
+	enc := version.AppendRecord(p.scratch[:0], stored)
+	if cap(enc) <= mostScratch {
+		p.scratch = enc
+	}
 
-	b := e.db.NewBatchWithSize(batchOverhead + 2*len(buf))
-	p.fill(b, l, ch, buf[klen:])
+	b := e.db.NewBatchWithSize(batchOverhead + 2*len(l.enc) + len(enc))
+	p.fill(b, l, ch, received, enc)
 	c := &Commit{epoch: e, batch: b, hash: l.hash}
 	// Readers look for the commit after they have seen the record, and then wait for it: so it is there first, and locked until
 	// there is a sync to wait for.
@@ -238,11 +244,14 @@ func (e *epoch) write(p *partition, l *locator, ch *change) (*Commit, error) {
 	}
 	p.last = c
 	e.pending.unsynced.Add(1)
-	e.cache.put(l.hash, buf, klen)
+	e.cache.put(l.hash, l.enc, stored)
 	e.stats.commits.Add(1)
-	e.stats.written.Add(uint64(len(buf)))
+	e.stats.written.Add(uint64(len(l.enc) + len(enc)))
 	return c, nil
 }
+
+// mostScratch bounds what each partition keeps for the next record: 256 partitions keep 1 MiB at most.
+const mostScratch = 4 << 10
 
 // recordBound is an upper bound of the encoded size of a record.
 func recordBound(r *version.Record) int {

@@ -69,7 +69,8 @@ type Response struct {
 	Status Status
 	Body   []byte // belongs to the caller
 	Err    error
-	Sent   bool // false: the request certainly never left this node, and never will
+	Sent   bool      // false: the request certainly never left this node, and never will
+	At     time.Time // when the outcome was known: for an answer, when the bytes that it came with were read
 }
 
 // Request is what a Handler gets.
@@ -79,11 +80,27 @@ type Request struct {
 	Body     []byte // belongs to the handler
 	Deadline time.Time
 
-	// Reply answers the request. It must be called exactly once (a second time panics), from any goroutine, before or after the handler
-	// returns; it copies body, does not block, and does nothing once the endpoint or the connection is closed. Until then the request counts
-	// against the bounds.
-	Reply func(status Status, body []byte)
+	to replier
 }
+
+// replier is where an answer goes.
+type replier interface {
+	reply(status Status, body []byte)
+}
+
+type replyFunc func(Status, []byte)
+
+func (f replyFunc) reply(status Status, body []byte) { f(status, body) }
+
+// NewRequest makes a request that did not come over a connection. reply gets its answer.
+func NewRequest(from ring.ID, kind Kind, body []byte, deadline time.Time, reply func(Status, []byte)) Request {
+	return Request{From: from, Kind: kind, Body: body, Deadline: deadline, to: replyFunc(reply)}
+}
+
+// Reply answers the request. It must be called exactly once (a second time panics), from any goroutine, before or after the handler
+// returns; it copies body, does not block, and does nothing once the endpoint or the connection is closed. Until then the request counts
+// against the bounds.
+func (r *Request) Reply(status Status, body []byte) { r.to.reply(status, body) }
 
 // Handler serves requests of one kind, each on a goroutine of its own. It may block.
 type Handler func(Request)

@@ -84,11 +84,16 @@ func (c *conn) readResponse(r *bufio.Reader, h head) error {
 		return err
 	}
 	if verdict.Delay > 0 {
-		time.AfterFunc(verdict.Delay, func() { c.deliver(h.call, response) })
-	} else {
-		c.deliver(h.call, response)
+		c.deliverLate(h.call, response, verdict.Delay)
+		return nil
 	}
+	response.At = c.read
+	c.deliver(h.call, response)
 	return nil
+}
+
+func (c *conn) deliverLate(number uint64, r Response, delay time.Duration) {
+	time.AfterFunc(delay, func() { c.deliver(number, r) })
 }
 
 func (c *conn) deliver(number uint64, r Response) {

@@ -30,6 +30,7 @@ type conn struct {
 
 	heard  atomic.Bool // a frame or a slice of one came in, or a slice of a large one went out, since the last look
 	silent int         // looks in a row before which nothing was heard; only look touches it
+	read   time.Time   // when bytes were last read; only readAll touches it. Frames that came together share the reading of the clock
 
 	mu    sync.Mutex // after the endpoint's
 	watch *time.Timer
@@ -133,6 +134,7 @@ type meter struct{ c *conn }
 
 func (m meter) Read(b []byte) (int, error) {
 	n, err := m.c.nc.Read(b)
+	m.c.read = time.Now()
 	m.c.e.count.bytesIn.Add(uint64(n))
 	return n, err
 }

@@ -254,6 +254,9 @@ func (e *Endpoint) CallAddr(ctx context.Context, addr string, kind Kind, body []
 
 // complete ends a call that its holder has taken out of its table, so it happens once.
 func (e *Endpoint) complete(c *call, r Response) {
+	if r.At.IsZero() {
+		r.At = time.Now()
+	}
 	if r.Err == nil {
 		e.count.responses.Add(1)
 	} else {

@@ -287,15 +287,14 @@ func (p *peer) noteOutcome(c *call, r Response) {
 		}
 		return
 	}
-	now := time.Now()
 	p.healthMu.Lock()
 	defer p.healthMu.Unlock()
 	h := &p.health
-	h.Failures, h.LastErr, h.LastOK = 0, nil, now
+	h.Failures, h.LastErr, h.LastOK = 0, nil, r.At
 	if c.waited {
 		return // for a dial: no round trip
 	}
-	rtt := now.Sub(c.begun)
+	rtt := r.At.Sub(c.begun)
 	if h.RTT == 0 {
 		h.RTT, p.spread = rtt, rtt/2
 		return

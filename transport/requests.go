@@ -74,8 +74,8 @@ func (c *conn) readRequest(r *bufio.Reader, h head) error {
 	}
 	j := &job{conn: c, call: h.call, class: kind.class, size: h.body, handler: kind.handler}
 	j.parts.Store(2)
-	j.request = Request{From: c.remote.self, Kind: Kind(h.code), Body: body, Reply: j.reply,
-		Deadline: time.Now().Add(time.Duration(h.left) * time.Microsecond)}
+	j.request = Request{From: c.remote.self, Kind: Kind(h.code), Body: body, to: j,
+		Deadline: c.read.Add(time.Duration(h.left) * time.Microsecond)}
 	if verdict.Delay == 0 {
 		e.run(j)
 		return nil

@@ -80,6 +80,36 @@ func mergeVersions(dst []Version, a, b Record, bar Stamp) []Version {
 	return dst
 }
 
+// Overwrite is Merge for the commonest write, done in passing: one LWW version, the next one of its actor, that beats or
+// covers all that is stored, under a clock that restores all that either vector says. after is what is to be stored, under the
+// clock with the new dot; N is not raised past the version's, so CheckRaise has nothing against it. ok is false for every other write, and for
+// those of the actor own, whose dots nobody else can issue: Merge has the answer then.
+func Overwrite(stored, incoming Record, clock Vector, own ActorID) (after Record, ok bool) {
+	if len(incoming.Versions) != 1 {
+		return Record{}, false
+	}
+	v := &incoming.Versions[0]
+	base := uint64(0)
+	if i, known := clock.find(v.Dot.Actor); known {
+		base = clock.entries[i].Base
+	}
+	switch {
+	case v.Mode != LWW || v.Elided || v.Dot.Actor.ID == own || v.Dot.Counter != base+1:
+		return Record{}, false
+	case v.Dot.Actor.N != incoming.N || v.Stamp != incoming.MaxLWW || v.Stamp.Compare(stored.MaxLWW) <= 0:
+		return Record{}, false
+	}
+	for i := range stored.Versions {
+		if s := &stored.Versions[i]; s.Mode != LWW && !incoming.Vector.Covers(s.Dot) {
+			return Record{}, false
+		}
+	}
+	if !stored.Vector.restoredBy(clock) || !incoming.Vector.restoredWith(clock, v.Dot) {
+		return Record{}, false
+	}
+	return Record{Versions: incoming.Versions, N: max(stored.N, incoming.N), MaxLWW: v.Stamp}, true
+}
+
 // Write is a client's write as the coordinator makes it.
 type Write struct {
 	Dot         Dot   // freshly allocated; its n is the larger of the request's and the record's

@@ -106,6 +106,8 @@ type world struct {
 	replicas  [3]*replica
 	clients   [2][3]client
 	sent      []snapshot
+
+	overwritten int // deliveries that Overwrite took
 }
 
 func newWorld(t *rapid.T, modes []Mode) *world {
@@ -225,11 +227,20 @@ func (w *world) send(r *replica, key int) {
 
 // deliver merges a record that was sent, as a replica does: the clock receives the dots that came alive.
 func (w *world) deliver(t *rapid.T, r *replica, s snapshot) {
+	short, ok := Overwrite(r.stored[s.key], s.record, r.clock, r.actor)
+	barred := CheckRaise(r.full(s.key), s.record) != nil
 	w.absorb(t, r, s)
 	for _, v := range s.record.Versions {
 		r.clock.Add(v.Dot)
 	}
 	r.stored[s.key] = r.full(s.key).Strip(r.clock)
+	if !ok {
+		return
+	}
+	w.overwritten++
+	if requireEqual(t, r.stored[s.key], short, "Overwrite against Merge"); barred {
+		t.Fatalf("Overwrite takes what CheckRaise refuses: %v", s.record)
+	}
 }
 
 func (w *world) absorb(t *rapid.T, r *replica, s snapshot) {
@@ -333,5 +344,21 @@ var worlds = map[string][]Mode{"lww": {LWW}, "siblings": {Siblings}, "mixed": {L
 func TestReplicasFollowModel(t *testing.T) {
 	for name, modes := range worlds {
 		t.Run(name, rapid.MakeCheck(func(t *rapid.T) { t.Repeat(newWorld(t, modes).actions()) }))
+	}
+}
+
+// The law above holds for Overwrite only as far as it is met.
+func TestModelMeetsOverwrite(t *testing.T) {
+	runs := rapid.Custom(func(t *rapid.T) int {
+		w := newWorld(t, worlds["lww"])
+		t.Repeat(w.actions())
+		return w.overwritten
+	})
+	met := 0
+	for seed := range 300 {
+		met += runs.Example(seed)
+	}
+	if met == 0 {
+		t.Fatal("no delivery was one that Overwrite takes")
 	}
 }

@@ -23,7 +23,8 @@ const maxTokenTime = math.MaxUint64 - 1<<48
 // ErrToken is returned for a token that this package did not write for that bucket and key.
 var ErrToken = errors.New("version: not a valid context for this key")
 
-// Token is what a client has seen of one key. The zero value has seen nothing.
+// Token is what a client has seen of one key. The zero value has seen nothing. It may share memory with the record that
+// it was made of.
 type Token struct {
 	Vector Vector // what a write with this token replaces
 	Seen   []Dot  // what a read with this token must have seen, sorted; all of it is in Vector
@@ -32,7 +33,7 @@ type Token struct {
 
 // ReadToken is the token of an answer that showed a full record: all of it, tombstones included.
 func ReadToken(r Record) Token {
-	t := Token{Vector: r.Vector.Clone(), Stamp: r.MaxStamp()}
+	t := Token{Vector: r.Vector, Stamp: r.MaxStamp()}
 	if len(r.Versions) > 0 {
 		t.Seen = make([]Dot, len(r.Versions))
 	}
@@ -48,10 +49,14 @@ func ReadToken(r Record) Token {
 // Seen is the own dot alone: the write's context was request's vector, so whoever has seen the write has seen all that
 // the request had. A session's tokens therefore do not grow.
 func PutToken(result Record, request *Token, own Dot) Token {
-	t := Token{Vector: result.Vector.Clone(), Seen: []Dot{own}, Stamp: result.MaxStamp()}
+	t := Token{Vector: result.Vector, Seen: []Dot{own}, Stamp: result.MaxStamp()}
+	shared := true
 	for i := range result.Versions {
 		d := result.Versions[i].Dot
 		if d != own && (request == nil || !request.Vector.Covers(d)) {
+			if shared {
+				t.Vector, shared = t.Vector.Clone(), false
+			}
 			t.Vector.Remove(d)
 		}
 	}
@@ -70,14 +75,16 @@ func Satisfied(t Token, r Record) bool {
 
 // Encode writes the token as text for a header (base64url without padding), bound to bucket and key.
 func (t Token) Encode(bucket, key string) string {
-	b := AppendVector([]byte{format}, t.Vector)
+	var room [192]byte // enough for a dozen openings of nodes
+	b := AppendVector(append(room[:0], format), t.Vector)
 	b = binary.AppendUvarint(b, uint64(len(t.Seen)))
 	for _, d := range t.Seen {
 		b = appendDot(b, d)
 	}
 	b = appendStamp(b, t.Stamp)
 	b = binary.BigEndian.AppendUint64(b, tokenSum(b, bucket, key))
-	return base64.RawURLEncoding.EncodeToString(b)
+	var text [256]byte
+	return string(base64.RawURLEncoding.AppendEncode(text[:0], b))
 }
 
 // DecodeToken reads what Encode wrote for the same bucket and key; anything else is ErrToken. The checksum guards
@@ -118,7 +125,8 @@ func DecodeToken(s, bucket, key string) (Token, error) {
 // tokenSum hashes the payload with bucket and key, each led by its length so that no two pairs run together.
 func tokenSum(payload []byte, bucket, key string) uint64 {
 	var length [binary.MaxVarintLen64]byte
-	h := xxhash.New()
+	var h xxhash.Digest
+	h.Reset()
 	for _, s := range [2]string{bucket, key} {
 		_, _ = h.Write(binary.AppendUvarint(length[:0], uint64(len(s)))) // a Digest never fails
 		_, _ = h.WriteString(s)
@@ -138,6 +146,7 @@ func ETag(r Record) string {
 	if len(b) == 0 {
 		return ""
 	}
-	tag := strconv.AppendUint([]byte{'"'}, xxhash.Sum64(b), 16)
+	var text [18]byte
+	tag := strconv.AppendUint(append(text[:0], '"'), xxhash.Sum64(b), 16)
 	return string(append(tag, '"'))
 }

@@ -267,21 +267,28 @@ func (v Vector) bases() Vector {
 }
 
 // restoredBy reports whether StripBases would leave nothing of v.
-func (v Vector) restoredBy(clock Vector) bool {
+func (v Vector) restoredBy(clock Vector) bool { return v.restoredWith(clock, Dot{}) }
+
+// restoredWith is restoredBy for a clock that has one dot more, which follows its actor's base.
+func (v Vector) restoredWith(clock Vector, next Dot) bool {
 	j := 0
 	for i := range v.entries {
 		e := &v.entries[i]
 		for j < len(clock.entries) && clock.entries[j].Actor.Compare(e.Actor) < 0 {
 			j++
 		}
-		if j == len(clock.entries) || clock.entries[j].Actor != e.Actor {
-			return false
+		base := uint64(0)
+		if j < len(clock.entries) && clock.entries[j].Actor == e.Actor {
+			base = clock.entries[j].Base
+		}
+		if e.Actor == next.Actor {
+			base = max(base, next.Counter)
 		}
 		highest := e.Base
 		if n := len(e.Detached); n > 0 {
 			highest = e.Detached[n-1].Hi
 		}
-		if highest > clock.entries[j].Base {
+		if highest > base {
 			return false
 		}
 	}
