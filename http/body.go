@@ -80,6 +80,26 @@ func readPaced(w http.ResponseWriter, r *http.Request, value []byte) error {
 	return nil
 }
 
+// mostDiscarded is how much of a body is read on after its request was refused.
+const mostDiscarded = 64 << 20
+
+// discardBody reads what is left of the body of a refused write, at the pace of any body. A client that sends without
+// listening would otherwise lose the answer to a connection reset. Of a body that was read, or failed, nothing is left;
+// and a client that asked whether to send is not to.
+func discardBody(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength == 0 || r.Header["Expect"] != nil {
+		return
+	}
+	pace := newPace(w)
+	defer pace.end()
+	for left := mostDiscarded; left > 0; left -= bodyStep {
+		pace.next()
+		if n, err := io.CopyN(io.Discard, r.Body, bodyStep); n < bodyStep || err != nil {
+			return
+		}
+	}
+}
+
 // readChunked reads a body of unknown length. The last doubling of a large one may stand over the budget by half, for the moment of the copy.
 func (s *Server) readChunked(w http.ResponseWriter, r *http.Request, most int) (value []byte, held int, err error) {
 	pace := newPace(w)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -79,6 +80,26 @@ type openConn struct {
 	net.Conn
 	open   *atomic.Int64
 	closed sync.Once
+	quiet  bool // no answer has begun since the last one ended; only the goroutine that serves the connection touches it
+}
+
+// Write implements net.Conn. What net/http refuses by itself, in plain text, goes out as a problem document.
+func (c *openConn) Write(b []byte) (int, error) {
+	if c.quiet {
+		c.quiet = false
+		if p := translated(b); p != nil {
+			_, err := c.Conn.Write(p)
+			return len(b), err
+		}
+	}
+	return c.Conn.Write(b)
+}
+
+// noteState follows a connection: between two requests it is quiet.
+func noteState(c net.Conn, state http.ConnState) {
+	if open, ok := c.(*openConn); ok && (state == http.StateNew || state == http.StateIdle) {
+		open.quiet = true
+	}
 }
 
 // Close implements net.Conn.

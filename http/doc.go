@@ -15,8 +15,8 @@
 // Requests of keys (/kv/{bucket}/{key}) are told apart by their prefix before the router sees them. A key is data: it may hold "..", "//",
 // an encoded slash or a zero byte, and a router has opinions about each. It also saves four allocations and about a microsecond a request.
 //
-// What net/http refuses by itself (a malformed request line or percent-encoding, a header that is too large) never gets here, and is answered in
-// plain text.
+// What net/http refuses by itself (a malformed request line or percent-encoding, a header that is too large) reaches no handler; its plain text is
+// exchanged for a problem document on the way out (refusals.go).
 //
 // # Bounds
 //

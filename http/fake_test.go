@@ -222,7 +222,7 @@ func newBench(t testing.TB, change ...func(*fakeNode, *Config)) *bench {
 		t.Fatal(err)
 	}
 	b := &bench{TB: t, node: f, server: s, http: httptest.NewUnstartedServer(s)}
-	b.http.Config = s.server
+	b.http.Config, b.http.Listener = s.server, newConns(b.http.Listener, cfg.MaxConnections)
 	b.http.Start()
 	t.Cleanup(b.http.Close)
 	return b

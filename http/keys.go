@@ -24,16 +24,22 @@ func (s *Server) serveKey(w http.ResponseWriter, r *http.Request) error {
 		err = s.serveRead(w, r)
 	}
 	if err != nil && write {
-		return failedWrite(err)
+		return failedWrite(w, r, err)
 	}
 	return err
 }
 
 // failedWrite gives the problem of a write that was never handed down its outcome. Problems that have one keep it.
-func failedWrite(err error) error {
+func failedWrite(w http.ResponseWriter, r *http.Request, err error) error {
 	var p *Problem
-	if errors.As(err, &p) && p.Outcome == "" {
+	if !errors.As(err, &p) {
+		return err
+	}
+	if p.Outcome == "" {
 		p.Outcome = outcomeNotWritten
+	}
+	if !p.hangUp {
+		discardBody(w, r)
 	}
 	return err
 }

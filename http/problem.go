@@ -24,6 +24,7 @@ const (
 	nameRequestTimeout     = "request-timeout"
 	namePreconditionFailed = "precondition-failed"
 	nameKeyTooLong         = "key-too-long"
+	nameHeaderTooLarge     = "header-too-large"
 )
 
 // problemType is one row of the table of problems.
@@ -57,6 +58,7 @@ var problemTypes = [...]problemType{
 	{0, http.StatusRequestTimeout, nameRequestTimeout, "The request took too long to arrive", false},
 	{0, http.StatusPreconditionFailed, namePreconditionFailed, "A precondition is not met", false},
 	{0, http.StatusRequestURITooLong, nameKeyTooLong, "The key is too long", false},
+	{0, http.StatusRequestHeaderFieldsTooLarge, nameHeaderTooLarge, "The headers are too large", false},
 }
 
 // typeNamed and typeOf look a row up, from either side.

@@ -129,6 +129,7 @@ func NewServer(cfg Config, n Node, log *slog.Logger) (*Server, error) {
 		MaxHeaderBytes:               maxHeader,
 		ErrorLog:                     slog.NewLogLogger(log.Handler(), slog.LevelDebug), // what clients do wrong
 		DisableGeneralOptionsHandler: true,
+		ConnState:                    noteState,
 	}
 	return s, nil
 }
