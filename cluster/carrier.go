@@ -90,7 +90,8 @@ type carrier struct {
 	header    []byte // own, encoded
 	matrix    *fault.Matrix
 	random    func() float64
-	nameAt    func(addr string) string // from the member table; "" if unknown
+	nameAt    func(addr string) string       // from the member table; "" if unknown
+	where     func(node, addr string) string // where a node of memberlist's that is known at addr is now
 	log       *slog.Logger
 	foreign   *limiter
 
@@ -107,11 +108,12 @@ type carrier struct {
 
 var _ memberlist.NodeAwareTransport = (*carrier)(nil)
 
-func newCarrier(under gossipCarrier, advertise netip.AddrPort, cfg *Config, nameAt func(string) string) *carrier {
+func newCarrier(under gossipCarrier, advertise netip.AddrPort, cfg *Config, nameAt func(string) string,
+	where func(node, addr string) string) *carrier {
 	own := fromHeader{Cluster: cfg.ClusterName, Name: cfg.Name}
 	t := &carrier{
 		under: under, advertise: advertise, own: own, header: own.encode(),
-		matrix: cfg.Matrix, random: cfg.Rand, nameAt: nameAt, log: cfg.Logger,
+		matrix: cfg.Matrix, random: cfg.Rand, nameAt: nameAt, where: where, log: cfg.Logger,
 		foreign: newLimiter(time.Minute),
 		packets: make(chan *memberlist.Packet), streams: make(chan net.Conn), done: make(chan struct{}),
 		delayed: make(chan struct{}, maxDelayed), greets: make(chan struct{}, maxGreets),
@@ -177,14 +179,15 @@ func (t *carrier) WriteToAddress(b []byte, a memberlist.Address) (time.Time, err
 	if v.Drop {
 		return time.Now(), nil
 	}
+	to := t.where(a.Name, a.Addr)
 	packet := make([]byte, 0, len(t.header)+len(b))
 	packet = append(append(packet, t.header...), b...)
 	if v.Delay == 0 {
-		return t.under.WriteTo(packet, a.Addr)
+		return t.under.WriteTo(packet, to)
 	}
 	t.later(v.Delay, func() {
-		if _, err := t.under.WriteTo(packet, a.Addr); err != nil {
-			t.log.Debug("gossip: delayed packet not sent", "to", a.Addr, "err", err)
+		if _, err := t.under.WriteTo(packet, to); err != nil {
+			t.log.Debug("gossip: delayed packet not sent", "to", to, "err", err)
 		}
 	})
 	return time.Now(), nil
@@ -271,7 +274,7 @@ func (t *carrier) DialAddressTimeout(a memberlist.Address, timeout time.Duration
 	if timeout -= time.Since(start); timeout <= 0 {
 		return nil, fmt.Errorf("gossip: dial %s: %w", a.Addr, errTimeout)
 	}
-	conn, err := t.under.DialTimeout(a.Addr, timeout)
+	conn, err := t.under.DialTimeout(t.where(a.Name, a.Addr), timeout)
 	if err != nil {
 		return nil, err
 	}

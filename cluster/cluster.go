@@ -35,6 +35,7 @@ type Cluster struct {
 	log        *slog.Logger
 	list       *memberlist.Memberlist
 	peers      *peers
+	moves      *moves
 	rows       *memberlist.TransmitLimitedQueue
 	delegate   *delegate
 	join       *joins
@@ -86,7 +87,7 @@ func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 		extraTooLong: newLimiter(time.Minute), askFailed: newLimiter(10 * time.Second),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
-	c.peers = newPeers(c.nodeName(), c.changed)
+	c.peers, c.moves = newPeers(c.nodeName(), c.changed), newMoves()
 	c.rows = &memberlist.TransmitLimitedQueue{
 		NumNodes:       func() int { return len(*c.peers.live.Load()) + 1 },
 		RetransmitMult: memberlist.DefaultLANConfig().RetransmitMult,

@@ -9,7 +9,7 @@
 //
 // Decisions are pure: ballot.go (votes), found.go, admit.go, and rejoinTargets in join.go. Their drivers: founding.go,
 // admission.go, standing.go, stepped by one membership goroutine (life.go). state.go is the table's only writer. gossip.go,
-// peers.go, carrier.go and network.go are gossip; wire.go, message.go and request.go what is sent.
+// peers.go, moved.go, carrier.go and network.go are gossip; wire.go, message.go and request.go what is sent.
 //
 //	no table ──founding, or a whole table heard──▶ table without own row ──standing──▶ joining ──admission──▶ member
 //	                                                      └──a silent namesake's place──▶ member, gaining
@@ -55,6 +55,8 @@
 // number of partitions is refused: packets and streams by their header before memberlist sees them, tables by ring.ErrForeign.
 //
 // 9. A split heals by itself: every absent member's address, and every --join address behind which nobody is known to run, is joined again for ever.
+// Names are looked up at every try, and a peer that runs but does not answer where it said is looked for behind the name it advertises
+// (moved.go): so a container may get its network back under another address.
 //
 // 10. Everything has a bound: inbox (messages and bytes), joins, probes, calls and streams under way, delayed packets, names remembered. At the bound
 // something is dropped that gossip repeats.

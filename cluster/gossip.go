@@ -58,7 +58,7 @@ func (c *Cluster) listen(ctx context.Context) (*carrier, error) {
 	if err != nil {
 		return nil, errors.Join(err, under.Shutdown())
 	}
-	return newCarrier(under, advertise, &c.cfg, c.nameAt), nil
+	return newCarrier(under, advertise, &c.cfg, c.nameAt, c.moves.where), nil
 }
 
 func (c *Cluster) openCarrier(ctx context.Context) (gossipCarrier, error) {

@@ -40,6 +40,25 @@ func (n *MemNetwork) Block(lost func(from, to string) bool) {
 	n.block = lost
 }
 
+// Move gives the endpoint at one address another, as when a running container's network is taken away and given back: what its
+// node was told at its start stays as it is.
+func (n *MemNetwork) Move(from, to string) error {
+	at, err := netip.ParseAddrPort(to)
+	if err != nil {
+		return fmt.Errorf("cluster: in-memory address: %w", err)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	e := n.ends[from]
+	if e == nil || n.ends[to] != nil {
+		return fmt.Errorf("cluster: nobody is at %s, or somebody is at %s", from, to)
+	}
+	delete(n.ends, from)
+	e.at, e.addr = at, to
+	n.ends[to] = e
+	return nil
+}
+
 // listen opens the endpoint addr, an IP and a port.
 func (n *MemNetwork) listen(addr string) (*memEnd, error) {
 	at, err := netip.ParseAddrPort(addr)
@@ -73,7 +92,7 @@ func (n *MemNetwork) route(from, to string) *memEnd {
 // memEnd is one node's end of a MemNetwork.
 type memEnd struct {
 	net     *MemNetwork
-	at      netip.AddrPort
+	at      netip.AddrPort // guarded by net.mu, as is addr
 	addr    string
 	packets chan *memberlist.Packet
 	streams chan net.Conn
@@ -81,19 +100,25 @@ type memEnd struct {
 
 var _ gossipCarrier = (*memEnd)(nil)
 
-func (e *memEnd) boundAddr() string { return e.addr }
+func (e *memEnd) boundAddr() string { return e.address().String() }
+
+func (e *memEnd) address() netip.AddrPort {
+	e.net.mu.Lock()
+	defer e.net.mu.Unlock()
+	return e.at
+}
 
 func (e *memEnd) WriteTo(b []byte, addr string) (time.Time, error) {
-	now := time.Now()
-	if e.net.route(e.addr, addr) == nil {
+	now, from := time.Now(), e.address()
+	if e.net.route(from.String(), addr) == nil {
 		return now, nil
 	}
 	time.AfterFunc(e.net.latency, func() {
-		to := e.net.route(e.addr, addr)
+		to := e.net.route(from.String(), addr)
 		if to == nil {
 			return
 		}
-		p := &memberlist.Packet{Buf: b, From: net.UDPAddrFromAddrPort(e.at), Timestamp: time.Now()}
+		p := &memberlist.Packet{Buf: b, From: net.UDPAddrFromAddrPort(from), Timestamp: time.Now()}
 		select {
 		case to.packets <- p:
 		default:
@@ -103,8 +128,9 @@ func (e *memEnd) WriteTo(b []byte, addr string) (time.Time, error) {
 }
 
 func (e *memEnd) DialTimeout(addr string, timeout time.Duration) (net.Conn, error) {
-	to := e.net.route(e.addr, addr)
-	if to == nil || e.net.route(addr, e.addr) == nil {
+	from := e.address().String()
+	to := e.net.route(from, addr)
+	if to == nil || e.net.route(addr, from) == nil {
 		time.Sleep(timeout)
 		return nil, fmt.Errorf("cluster: dial %s: %w", addr, errTimeout)
 	}

@@ -165,7 +165,9 @@ func (ps *peers) publishLocked() {
 func (c *Cluster) watchPeers() {
 	slots := make(chan struct{}, MaxProbes)
 	for c.sleep(c.cfg.Timing.Probe) {
-		for _, p := range c.peers.all() {
+		running := c.peers.all()
+		c.moves.keep(running)
+		for _, p := range running {
 			select {
 			case slots <- struct{}{}:
 			case <-c.ctx.Done():
@@ -194,4 +196,5 @@ func (c *Cluster) watchPeer(p peer) {
 		}
 	}
 	c.peers.setSuspect(p.node, true)
+	c.follow(p)
 }

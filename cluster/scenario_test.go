@@ -354,6 +354,56 @@ func TestJoinByName(t *testing.T) {
 	})
 }
 
+// A node that runs on gets another address, as a container does whose network is taken away and given back, and another
+// node gets its old one. Who advertises a name is found behind it.
+func TestAddressChangesUnderARunningNode(t *testing.T) {
+	inWorld(t, func(w *world) {
+		point := func(i, at int) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.hosts[nameOf(i)+".example"] = []netip.Addr{netip.MustParseAddr(ipOf(at))}
+		}
+		var join []string
+		for i := 1; i <= 4; i++ {
+			point(i, i)
+			join = append(join, nameOf(i)+".example:7946")
+		}
+		start := func(i, at int) *node {
+			return w.start(spec{name: nameOf(i), ip: ipOf(at), join: join, with: func(cfg *Config) {
+				cfg.Advertise.Gossip = nameOf(i) + ".example:7946"
+				cfg.Advertise.RPC = ipOf(100+i) + ":7947" // what calls are dialled by is not what this is about
+			}})
+		}
+		nodes := []*node{start(1, 1), start(2, 2), start(3, 3), start(4, 4)}
+		w.eventually(10*time.Second, "founded", func() bool { return agreedOn(4, nodes...) && see(nodes...) })
+
+		for _, away := range []time.Duration{time.Second, time.Minute} {
+			from, to := ipOf(3), ipOf(33)
+			if away == time.Minute {
+				from, to = to, ipOf(34)
+			}
+			w.cut(apart(from))
+			time.Sleep(away)
+			if err := w.net.Move(from+":7946", to+":7946"); err != nil {
+				t.Fatal(err)
+			}
+			w.cut(nil)
+			point(3, netipIndex(to))
+			time.Sleep(20 * time.Second) // of virtual time: until what the cut left behind has been noticed and mended
+			w.never(time.Minute, "one loses sight of it again", func() bool { return !see(nodes...) })
+		}
+
+		point(5, 3)
+		nodes = append(nodes, start(5, 3))
+		w.eventually(20*time.Second, "a newcomer at the old address is admitted", func() bool { return agreedOn(5, nodes...) })
+		time.Sleep(20 * time.Second) // it was told the old address, and finds out that it is its own
+		w.never(time.Minute, "one loses sight of another", func() bool { return !see(nodes...) })
+	})
+}
+
+// netipIndex is the inverse of ipOf.
+func netipIndex(ip string) int { return int(netip.MustParseAddr(ip).As4()[3]) - 1 }
+
 func TestExtraReachesAll(t *testing.T) {
 	inWorld(t, func(w *world) {
 		nodes := startAll(w, 3)
