@@ -70,12 +70,19 @@ func (c *Coordinator) Get(ctx context.Context, req *GetRequest, params quorum.Pa
 	}
 }
 
-// getLocal reads this node's own store and nothing else.
+// getLocal reads this node's own store and nothing else. A replica that is gaining shows what has reached it, and says of the
+// rest that it does not know: its emptiness is no answer.
 func (c *Coordinator) getLocal(v *View, r *reading) (GetResult, error) {
 	start := time.Now()
 	rec, err := c.store.Get(r.key)
 	if err != nil {
 		return GetResult{}, c.readFailed(r, Internal, err.Error())
+	}
+	if rec.IsAbsent() && v.Peers[v.Self].Gaining {
+		const detail = "it is still fetching its data and holds nothing of this key yet"
+		e := c.readFailed(r, QuorumUnavailable, "this node cannot tell whether the key exists: "+detail)
+		e.Needed, e.Replicas = 1, []Replica{{Name: c.cfg.Name, Outcome: OutcomeNotSent, Detail: detail}}
+		return GetResult{}, e
 	}
 	res := GetResult{Record: rec, N: r.n, R: 1, Replies: 1, Coordinator: c.cfg.Name}
 	if r.req.Detail {

@@ -105,6 +105,7 @@ func TestNamesakeWithEmptyDisk(t *testing.T) {
 	namesake.wipe(t)
 	knowsDead(t, witness, namesake)
 	namesake.restart(t)
+	namesake.get(t, paths[0]+"?local=true").wantsProblem(t, http.StatusServiceUnavailable, "quorum-unavailable").wantsReplicas(t, 1)
 	for _, path := range paths {
 		namesake.get(t, path).wantsValue(t, path)
 		namesake.get(t, path+"?r=1").wantsValue(t, path)
