@@ -117,6 +117,7 @@ type Coordinator struct {
 	log    *slog.Logger
 	missed *missed
 	timers timers
+	heard  heard
 	Stats  Stats
 }
 

@@ -3,14 +3,15 @@ package coordinator
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/quorate/quorate/ring"
 	"github.com/quorate/quorate/transport"
 )
 
-// forward sends a write to the owners, healthiest first, until one takes it on. An owner that certainly did nothing is
-// followed by the next; after one that may have begun the outcome is unknown.
+// forward sends a write to the owners that show that they are there, in order of preference, until one takes it on. An owner that
+// certainly did nothing is followed by the next; after one that may have begun the outcome is unknown.
 func (c *Coordinator) forward(ctx context.Context, v *View, w *writing) (_ PutResult, retry bool, _ error) {
 	owners := v.Layout.Owners(w.key.Partition, w.n)
 	w.needed = w.params.W.Resolve(len(owners))
@@ -26,18 +27,21 @@ func (c *Coordinator) forward(ctx context.Context, v *View, w *writing) (_ PutRe
 	w.sent = f
 	var refusal error
 	moved := false
-	for i := range f.slots {
-		s := &f.slots[i]
-		if v.Peers[s.id].Down {
-			f.answer(i, OutcomeUnreachable, "known to be down", time.Now())
-			continue
+	for ask := c.notDown(v, f); len(ask) > 0; {
+		at := c.there(ctx, f, ask, w.deadline)
+		if at < 0 {
+			break
 		}
+		i := ask[at]
+		ask = slices.Delete(ask, at, at+1)
+		s := &f.slots[i]
 		resp, ok := c.call(ctx, s.id, KindForward, body, w.deadline)
 		if !ok {
 			f.answer(i, OutcomeTimeout, "no answer in time", time.Now())
 			w.made = true
 			return PutResult{}, false, c.fail(w, QuorumTimeout, "the owner that was to coordinate the write did not answer in time; it may be seen later")
 		}
+		c.heard.note(s.id, &resp)
 		outcome, detail, _ := classify(&resp)
 		f.answer(i, outcome, detail, time.Now())
 		res, err, next := c.forwarded(w, s.id, &resp)

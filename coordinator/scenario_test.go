@@ -316,6 +316,8 @@ func (n *scenarioNode) serve(req transport.Request) {
 		n.coord.ServeRead(req)
 	case KindForward:
 		n.coord.ServeForward(req)
+	case KindHello:
+		n.coord.ServeHello(req)
 	}
 }
 

@@ -144,6 +144,39 @@ func TestForwardWithoutAnAnswerIsIndeterminate(t *testing.T) {
 	})
 }
 
+// An owner that is cut off, and that nobody knows to be down yet, is not handed a write: what it would make of it, and when, nobody knows.
+func TestForwardPassesASilentOwnerBy(t *testing.T) {
+	hworld(t, 4, func(w *world, o, rest []*scenarioNode) {
+		for _, lately := range []time.Duration{0, time.Second} {
+			o[0].net = ""
+			if _, err := hput(rest[0], "before", 3, 3, version.LWW, nil); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(lately)
+			o[0].net = "silent"
+			if lately == 0 {
+				// It has answered a moment ago: a write can be handed to it just as it goes, and then its outcome is unknown.
+				if _, err := hput(rest[0], "handed", 3, 2, version.LWW, nil); !err.(*Error).Indeterminate {
+					t.Error(describe(err))
+				}
+			}
+			start := time.Now()
+			if _, err := hput(rest[0], "after", 3, 2, version.LWW, nil); err != nil {
+				t.Error(describe(err))
+			}
+			if took := time.Since(start); took > 100*time.Millisecond {
+				t.Errorf("%v for a write that two healthy owners can take", took)
+			}
+		}
+		o[1].net, o[2].net = "silent", "silent"
+		time.Sleep(time.Second)
+		_, err := hput(rest[0], "nowhere", 3, 2, version.LWW, nil)
+		if e, ok := err.(*Error); !ok || e.Code != QuorumUnavailable || e.Indeterminate || len(e.Replicas) != 3 {
+			t.Error("all owners are silent, so none was handed the write:", describe(err))
+		}
+	})
+}
+
 // a frozen replica that answers first makes the round void each time.
 func TestFrozenReplicaDoesNotHoldUpReads(t *testing.T) {
 	hworld(t, 3, func(w *world, o, _ []*scenarioNode) {

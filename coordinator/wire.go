@@ -18,6 +18,7 @@ const (
 	KindRead    transport.Kind = 2 // a key to read; class read
 	KindForward transport.Kind = 3 // a client's write, to an owner that coordinates it
 	KindRepair  transport.Kind = 4 // as KindWrite, sent by read repair; class write
+	KindHello   transport.Kind = 5 // nothing: whoever answers is there
 )
 
 // The refusals of a replica. A refused request has certainly changed nothing there.

@@ -10,7 +10,7 @@ import (
 	"github.com/quorate/quorate/transport"
 )
 
-// The kinds of message beside the coordinator's (1 to 4): bucket properties, and the cluster's own from kindCluster+1.
+// The kinds of message beside the coordinator's (1 to 5): bucket properties, and the cluster's own from kindCluster+1.
 const (
 	kindShared  transport.Kind = 31
 	kindCluster transport.Kind = 32
@@ -25,6 +25,7 @@ func (n *Node) register() {
 	n.rpc.Handle(coordinator.KindRepair, transport.ClassWrite, n.coord.ServeWrite)
 	n.rpc.Handle(coordinator.KindRead, transport.ClassRead, n.coord.ServeRead)
 	n.rpc.Handle(coordinator.KindForward, transport.ClassOther, n.coord.ServeForward)
+	n.rpc.Handle(coordinator.KindHello, transport.ClassOther, n.coord.ServeHello)
 	n.rpc.Handle(kindShared, transport.ClassOther, n.serveShared)
 	for k := uint8(1); k <= cluster.MaxKind; k++ {
 		n.rpc.Handle(kindCluster+transport.Kind(k), transport.ClassOther, func(req transport.Request) { n.serveCluster(k, req) })
