@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/quorate/quorate/quorum"
@@ -118,6 +119,7 @@ type Coordinator struct {
 	missed *missed
 	timers timers
 	heard  heard
+	drain  atomic.Bool
 	Stats  Stats
 }
 
@@ -125,6 +127,10 @@ type Coordinator struct {
 func New(cfg Config, s Store, send Sender, m Membership, hlc *version.HLC, log *slog.Logger) *Coordinator {
 	return &Coordinator{cfg: cfg, store: s, send: send, member: m, hlc: hlc, log: log, missed: newMissed(cfg.MaxMissed)}
 }
+
+// Drain makes this node refuse, for good, the writes that other nodes hand to it; as a replica it goes on. It is for the end of a node's
+// life: those that are under way need to have their answers out before the connections close.
+func (c *Coordinator) Drain() { c.drain.Store(true) }
 
 // SetRepairer wires read repair; without it reads repair nothing. Call it before the first request.
 func (c *Coordinator) SetRepairer(r Repairer) { c.repair = r }

@@ -122,6 +122,9 @@ func (c *Coordinator) ServeForward(req transport.Request) {
 	}
 	v := c.member.View()
 	switch {
+	case c.drain.Load():
+		req.Reply(statusFailed, encodeError(&Error{Code: Draining, Detail: "this node is shutting down", Coordinator: c.cfg.Name}))
+		return
 	case v.Layout == nil:
 		req.Reply(statusFrozen, nil)
 		return

@@ -177,6 +177,17 @@ func TestForwardPassesASilentOwnerBy(t *testing.T) {
 	})
 }
 
+// An owner that is shutting down takes on no write of a client: its answer could be lost with its connections.
+func TestForwardPassesADrainingOwnerBy(t *testing.T) {
+	hworld(t, 4, func(w *world, o, rest []*scenarioNode) {
+		o[0].coord.Drain()
+		r, err := hput(rest[0], "v", 3, 3, version.LWW, nil)
+		if err != nil || r.Coordinator != o[1].name {
+			t.Errorf("%+v, %v", r, err)
+		}
+	})
+}
+
 // a frozen replica that answers first makes the round void each time.
 func TestFrozenReplicaDoesNotHoldUpReads(t *testing.T) {
 	hworld(t, 3, func(w *world, o, _ []*scenarioNode) {

@@ -212,8 +212,11 @@ func (n *Node) WaitReady(ctx context.Context) error {
 	}
 }
 
-// Drain makes the node refuse new requests; those that run go on.
-func (n *Node) Drain() { n.draining.Store(true) }
+// Drain makes the node refuse new requests, of clients and those that other nodes hand over; those that run go on.
+func (n *Node) Drain() {
+	n.draining.Store(true)
+	n.coord.Drain()
+}
 
 // Close leaves gossip (not the ring: ownership stays), ends what runs and closes the disk. ctx bounds the goodbye. A
 // second Close returns what the first one did.
