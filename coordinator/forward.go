@@ -82,8 +82,7 @@ func (c *Coordinator) forwarded(w *writing, from ring.ID, resp *transport.Respon
 		return res, nil, false
 	case resp.Status == statusFailed:
 		e := decodeError(resp.Body)
-		elsewhere := !e.Indeterminate && (e.Code == NoSpace || e.Code == Draining || e.Code == ClockSkew || e.Code == Overloaded || e.Code == NotReady)
-		return PutResult{}, e, elsewhere
+		return PutResult{}, e, !e.Indeterminate && elsewhere(e.Code)
 	case resp.Status == statusLayout:
 		c.member.Reconcile(from, resp.Body)
 		return PutResult{}, nil, true
@@ -93,6 +92,16 @@ func (c *Coordinator) forwarded(w *writing, from ring.ID, resp *transport.Respon
 		return PutResult{}, c.fail(w, QuorumTimeout, "the owner that was to coordinate the write answered: "+detail+"; it may be seen later"), false
 	}
 	return PutResult{}, nil, true
+}
+
+// elsewhere reports whether another owner may do what one refused for this reason: what one sees of the others, from a side that was
+// cut off until a moment ago, need not be what they see of each other.
+func elsewhere(code Code) bool {
+	switch code {
+	case NoSpace, Draining, ClockSkew, Overloaded, NotReady, QuorumUnavailable:
+		return true
+	}
+	return false
 }
 
 // call is Go with a wait; ok is false when ctx or the deadline ended first.

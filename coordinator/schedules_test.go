@@ -188,6 +188,30 @@ func TestForwardPassesADrainingOwnerBy(t *testing.T) {
 	})
 }
 
+// An owner that has just got its network back may not reach the others yet, and says so before it writes anything: another one is asked.
+func TestForwardPassesALonelyOwnerBy(t *testing.T) {
+	hworld(t, 4, func(w *world, o, rest []*scenarioNode) {
+		n, lonely := rest[0], 1
+		n.coord.send = &hook{n, func(to *scenarioNode, k transport.Kind, r transport.Response) transport.Response {
+			for _, owner := range o[:lonely] {
+				if k == KindForward && to == owner {
+					e := &Error{Code: QuorumUnavailable, Detail: "1 of 3 owners are up", N: 3, Needed: 2, Got: 1, Coordinator: to.name}
+					return transport.Response{Status: statusFailed, Body: encodeError(e), Sent: true}
+				}
+			}
+			return r
+		}}
+		r, err := hput(n, "v", 3, 2, version.LWW, nil)
+		if err != nil || r.Coordinator != o[1].name {
+			t.Errorf("%+v, %v", r, err)
+		}
+		lonely = 3
+		if _, err = hput(n, "v", 3, 2, version.LWW, nil); err == nil || err.(*Error).Code != QuorumUnavailable || err.(*Error).Needed != 2 {
+			t.Errorf("all owners are lonely: %v", err)
+		}
+	})
+}
+
 // a frozen replica that answers first makes the round void each time.
 func TestFrozenReplicaDoesNotHoldUpReads(t *testing.T) {
 	hworld(t, 3, func(w *world, o, _ []*scenarioNode) {

@@ -3,6 +3,8 @@ package node
 import (
 	"fmt"
 
+	"github.com/quorate/quorate/cluster"
+	"github.com/quorate/quorate/coordinator"
 	"github.com/quorate/quorate/ring"
 )
 
@@ -27,7 +29,7 @@ func (n *Node) Cluster() ClusterView {
 	}
 	for _, row := range n.cluster.Table().Present() {
 		m := MemberView{Name: row.Name, ID: row.ID.String(), Zone: row.Zone, Weight: row.Weight, Status: row.State.String(),
-			Liveness: n.cluster.Liveness(row.ID).String(), Gaining: row.Gaining(), HTTP: row.Addrs.HTTP, RPC: row.Addrs.RPC,
+			Liveness: n.liveness(v, row.ID).String(), Gaining: row.Gaining(), HTTP: row.Addrs.HTTP, RPC: row.Addrs.RPC,
 			Gossip: row.Addrs.Gossip, Partitions: counts[row.ID], Behind: n.coord.Missed(row.ID), LastSeen: n.rpc.Health(row.ID).LastOK}
 		if row.Gaining() {
 			out.Layout.Settled = false
@@ -36,6 +38,16 @@ func (n *Node) Cluster() ClusterView {
 		out.Members = append(out.Members, m)
 	}
 	return out
+}
+
+// liveness is what gossip says, except that nobody is alive here whom this node's own calls do not reach: requests count such a
+// peer as down, and whoever waits for everybody to be back, as in a rolling restart, must not go on.
+func (n *Node) liveness(v *coordinator.View, id ring.ID) cluster.Liveness {
+	l := n.cluster.Liveness(id)
+	if l == cluster.Alive && v.Peers[id].Down {
+		return cluster.Suspect
+	}
+	return l
 }
 
 // Ring tells where a key lives. n of 0 is the bucket's.
