@@ -236,25 +236,12 @@ func (c *Client) Ready(ctx context.Context) error {
 
 // document gets a JSON document; out may be nil.
 func (c *Client) document(ctx context.Context, path string, out any) error {
-	ctx, cancel := context.WithTimeout(ctx, node.DefaultTimeout+timeoutSlack)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+path, nil)
-	if err != nil {
+	answer, err := c.exchange(ctx, http.MethodGet, path, nil)
+	if err != nil || out == nil {
 		return err
 	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return err
+	if err := json.Unmarshal(answer, out); err != nil {
+		return fmt.Errorf("answer to GET %s: %w", path, err)
 	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
-	switch {
-	case err != nil:
-		return fmt.Errorf("read answer: %w", err)
-	case resp.StatusCode >= http.StatusBadRequest:
-		return readProblem(resp, answer)
-	case out == nil:
-		return nil
-	}
-	return json.Unmarshal(answer, out)
+	return nil
 }
