@@ -9,13 +9,13 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/quorate/quorate/internal/child"
 )
 
 // Ports of node i of a dev cluster: its client API at base+i-1, gossip and node-to-node 100 and 200 above that.
@@ -85,17 +85,14 @@ func (o *devOptions) validate() error {
 type devCluster struct {
 	dir   string
 	own   bool // dir is temporary
-	nodes []*devNode
+	specs []child.Spec
+	nodes []*child.Process // those that were started
 	out   io.Writer
 
-	ready, exited chan *devNode // room for every node, so that none ever waits to be heard
+	ready, exited chan *child.Process // room for every node, so that none ever waits to be heard
 }
 
 func runDev(ctx context.Context, o devOptions, out io.Writer) error {
-	// Children are told to die with the thread that has started them, so that thread must last.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)
@@ -119,26 +116,44 @@ func newDevCluster(o devOptions, out io.Writer) (*devCluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
 	}
-	c := &devCluster{dir: o.data, out: out, ready: make(chan *devNode, o.nodes), exited: make(chan *devNode, o.nodes)}
-	var join []string
-	for i := range o.nodes {
-		join = append(join, addrAt(o.base+gossipOffset+i))
-	}
-	for i := range o.nodes {
-		c.nodes = append(c.nodes, newDevNode(self, o, i, strings.Join(join, ",")))
-	}
-	for _, n := range c.nodes {
-		if err := n.portsFree(); err != nil {
-			return nil, err
-		}
-	}
+	c := &devCluster{dir: o.data, out: out, ready: make(chan *child.Process, o.nodes), exited: make(chan *child.Process, o.nodes)}
 	if c.dir == "" {
 		c.own = true
 		c.dir, err = os.MkdirTemp("", "quorate-dev-")
 	} else if c.dir, err = filepath.Abs(c.dir); err == nil {
 		err = os.MkdirAll(c.dir, 0o700)
 	}
-	return c, err
+	if err != nil {
+		return nil, err
+	}
+	c.specs = devSpecs(self, o, c.dir)
+	for _, s := range c.specs {
+		if err := s.PortsFree(); err != nil {
+			c.cleanUp()
+			return nil, fmt.Errorf("%w; choose other ports with --http-base", err)
+		}
+	}
+	return c, nil
+}
+
+// devSpecs lays the nodes out on ports that follow each other.
+func devSpecs(self string, o devOptions, dir string) []child.Spec {
+	specs := make([]child.Spec, o.nodes)
+	var join, flags []string
+	for i := range specs {
+		join = append(join, addrAt(o.base+gossipOffset+i))
+	}
+	if o.allowFaults {
+		flags = append(flags, "--allow-faults")
+	}
+	for i := range specs {
+		specs[i] = child.Spec{
+			Binary: self, Name: fmt.Sprintf("node-%d", i+1), Dir: dir,
+			HTTP: addrAt(o.base + i), Gossip: addrAt(o.base + gossipOffset + i), RPC: addrAt(o.base + rpcOffset + i),
+			Join: join, Flags: flags,
+		}
+	}
+	return specs
 }
 
 func addrAt(port int) string { return net.JoinHostPort(devHost, strconv.Itoa(port)) }
@@ -150,14 +165,27 @@ func (c *devCluster) start() error {
 	} else {
 		fmt.Fprintf(c.out, "data and logs are in %s\n", c.dir)
 	}
-	for _, n := range c.nodes {
-		if err := n.start(c.dir); err != nil {
-			return fmt.Errorf("start %s: %w", n.name, err)
+	for _, s := range c.specs {
+		n, err := child.Start(s)
+		if err != nil {
+			return fmt.Errorf("start %s: %w", s.Name, err)
 		}
-		go n.report(c.ready, c.exited)
-		fmt.Fprintf(c.out, "%s  pid %-7d http://%s  log %s\n", n.name, n.pid(), n.http, n.logPath(c.dir))
+		c.nodes = append(c.nodes, n)
+		go c.report(n)
+		fmt.Fprintf(c.out, "%s  pid %-7d http://%s  log %s\n", n.Name, n.PID(), n.HTTP, n.LogPath())
 	}
 	return nil
+}
+
+// report sends the node to ready when it says so, and to exited when it has ended.
+func (c *devCluster) report(n *child.Process) {
+	select {
+	case <-n.Ready():
+		c.ready <- n
+	case <-n.Ended():
+	}
+	<-n.Ended()
+	c.exited <- n
 }
 
 // watch reports what becomes of the nodes until it is time to stop.
@@ -173,7 +201,7 @@ func (c *devCluster) watch(ctx context.Context, signals <-chan os.Signal) error 
 			}
 		case n := <-c.exited:
 			fmt.Fprintf(c.out, "%s (pid %d) has ended: %s\n  its log is %s; to start it again:\n  %s\n",
-				n.name, n.pid(), n.ended(), n.logPath(c.dir), n.commandLine(c.dir))
+				n.Name, n.PID(), n.State(), n.LogPath(), n.CommandLine())
 			if alive--; alive == 0 {
 				return errors.New("all nodes have ended")
 			}
@@ -196,43 +224,40 @@ func (c *devCluster) sayReady() {
   curl -i 'http://%s/kv/demo/greeting?detail=true'
   curl -s http://%s/cluster
 Ctrl-C stops all.
-`, len(c.nodes), first.http, last.http, first.http)
+`, len(c.nodes), first.HTTP, last.HTTP, first.HTTP)
 }
 
 // stop asks all nodes to drain, and waits for them; a second signal or too long a wait kills them.
 func (c *devCluster) stop(signals <-chan os.Signal) {
 	fmt.Fprintln(c.out, "stopping")
 	for _, n := range c.nodes {
-		n.signal(syscall.SIGTERM)
+		n.Signal(syscall.SIGTERM)
 	}
 	enough := time.NewTimer(devStopTime)
 	defer enough.Stop()
 	for _, n := range c.nodes {
-		if n.cmd == nil {
-			continue
-		}
 		select {
-		case <-n.done:
+		case <-n.Ended():
 			continue
 		case <-signals:
 		case <-enough.C:
 		}
 		for _, n := range c.nodes {
-			n.signal(os.Kill)
+			n.Signal(os.Kill)
 		}
-		<-n.done
+		<-n.Ended()
 	}
 }
 
 // cleanUp removes a temporary directory, unless somebody has started one of its nodes again by hand.
 func (c *devCluster) cleanUp() {
-	if !c.own || c.dir == "" {
+	if !c.own {
 		return
 	}
 	for _, n := range c.nodes {
-		if conn, err := net.DialTimeout("tcp", n.http, time.Second); err == nil {
+		if conn, err := net.DialTimeout("tcp", n.HTTP, time.Second); err == nil {
 			conn.Close()
-			fmt.Fprintf(c.out, "%s is kept: something still serves http://%s\n", c.dir, n.http)
+			fmt.Fprintf(c.out, "%s is kept: something still serves http://%s\n", c.dir, n.HTTP)
 			return
 		}
 	}

@@ -48,7 +48,7 @@ func freeBase(t *testing.T, n int) int {
 		o := devOptions{nodes: n, base: base}
 		free := o.validate() == nil
 		for i := 0; free && i < n; i++ {
-			free = newDevNode("", o, i, "").portsFree() == nil
+			free = devSpecs("", o, "")[i].PortsFree() == nil
 		}
 		if free {
 			return base
@@ -179,12 +179,5 @@ func TestDevNamesTheBusyPort(t *testing.T) {
 	err = runDev(t.Context(), devOptions{nodes: 2, base: base}, io.Discard)
 	if err == nil || !strings.Contains(err.Error(), "node-2 cannot have port "+addrAt(base+rpcOffset+1)) {
 		t.Error(err)
-	}
-}
-
-func TestCommandLineQuotes(t *testing.T) {
-	n := newDevNode("/a b/quorate", devOptions{base: 1}, 0, "x")
-	if got := n.commandLine("/d'e"); !strings.HasPrefix(got, "'/a b/quorate' serve ") || !strings.HasSuffix(got, `--data '/d'\''e/node-1'`) {
-		t.Error(got)
 	}
 }

@@ -6,6 +6,6 @@
 // # Invariants
 //
 //  1. On Linux a child does not outlive this process, however that ends. (TestChildDiesWithItsParent)
-//  2. No setting of serve in our environment reaches a child: it would be the same for all. (TestChildHasNoSettingsOfOurs)
+//  2. No setting of serve in our environment reaches a child: it would be the same for all. (TestStartReadyEnd)
 //  3. A terminal's Ctrl-C does not reach a child: who started it decides when it ends.
 package child
