@@ -19,7 +19,7 @@ const module = "github.com/quorate/quorate"
 // layers is the table of the packages, lowest line first. An import goes only to a lower line; packages of
 // one line do not import each other. A package that is not in it has no place in the project yet.
 var layers = [][]string{
-	{"version", "ring", "quorum", "fault"},
+	{"version", "ring", "quorum", "fault", "internal/history"},
 	{"store", "cluster", "transport"},
 	{"coordinator", "repair", "antientropy"},
 	{"node"},
