@@ -71,7 +71,7 @@ To have a look:
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
-	root.AddCommand(newServe(), newDev(), newGet(), newPut(), newDelete(), newStatus(), newRing(), newHealth(), newVersion())
+	root.AddCommand(newServe(), newDev(), newGet(), newPut(), newDelete(), newStatus(), newRing(), newHealth(), newBench(), newVersion())
 	root.AddCommand(plannedCommands()...)
 	return root
 }
@@ -100,12 +100,9 @@ func plannedCommands() []*cobra.Command {
 		}
 	}
 	none := argCount(0, 0, "no arguments")
-	bench := planned("bench", "Measure a fleet", none)
-	bench.AddCommand(planned("load", "Measure throughput and latency", none), planned("staleness", "Measure how stale reads are", none))
 	return []*cobra.Command{
 		planned("leave", "Hand a node's data over and take it out of the cluster", none),
 		planned("remove NAME", "Take a dead member out of the ring", argCount(1, 1, "the NAME of a member")),
 		planned("staleness", "Tell what to expect of a read", none),
-		bench,
 	}
 }

@@ -94,10 +94,8 @@ func nameNode(cfg *node.Config) error {
 
 // logHandler writes for people on a terminal and for machines elsewhere.
 func logHandler(w io.Writer) slog.Handler {
-	if f, ok := w.(*os.File); ok {
-		if stat, err := f.Stat(); err == nil && stat.Mode()&os.ModeCharDevice != 0 {
-			return slog.NewTextHandler(w, nil)
-		}
+	if isTerminal(w) {
+		return slog.NewTextHandler(w, nil)
 	}
 	return slog.NewJSONHandler(w, nil)
 }

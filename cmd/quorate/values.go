@@ -70,3 +70,32 @@ func (f sizeFlag) Set(s string) error {
 
 // Type implements pflag.Value.
 func (sizeFlag) Type() string { return "SIZE" }
+
+// sizesFlag is one number of bytes on a command line, or the smallest and the largest: 100, 1KiB, 100-2000.
+type sizesFlag struct{ least, most *int }
+
+// String implements pflag.Value.
+func (f sizesFlag) String() string {
+	if f.least == nil {
+		return ""
+	}
+	if *f.least == *f.most {
+		return sizeFlag{f.least}.String()
+	}
+	return sizeFlag{f.least}.String() + "-" + sizeFlag{f.most}.String()
+}
+
+// Set implements pflag.Value.
+func (f sizesFlag) Set(s string) error {
+	least, most, isRange := strings.Cut(s, "-")
+	if !isRange {
+		most = least
+	}
+	if err := (sizeFlag{f.least}).Set(least); err != nil {
+		return err
+	}
+	return sizeFlag{f.most}.Set(most)
+}
+
+// Type implements pflag.Value.
+func (sizesFlag) Type() string { return "SIZE[-SIZE]" }

@@ -13,11 +13,16 @@ func newVersion() *cobra.Command {
 		Short: "Print which build this is",
 		Args:  argCount(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			build, _ := debug.ReadBuildInfo()
-			_, err := fmt.Fprintln(cmd.OutOrStdout(), describe(build))
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), buildLine())
 			return err
 		},
 	}
+}
+
+// buildLine tells which build this is.
+func buildLine() string {
+	build, _ := debug.ReadBuildInfo()
+	return describe(build)
 }
 
 // describe is one line: version, commit if it was built from one, and Go's version. A nil build has none of them.
