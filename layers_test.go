@@ -48,13 +48,13 @@ var owners = map[string]string{
 }
 
 // narrow lists the packages that may import less than their line allows: the bench tool talks to a cluster
-// from outside only, so it gets the HTTP client, the words of fault rules, and nothing else of a node.
+// from outside only, so it gets the HTTP client, the words of fault rules and levels, and nothing else of a node.
 var narrow = map[string][]string{
 	"internal/child":  {},
 	"bench/fleet":     {"http", "fault", "internal/child"},
 	"bench/workload":  {},
 	"bench/load":      {"http", "bench/fleet", "bench/workload"},
-	"bench/staleness": {"http", "fault", "internal/history", "bench/fleet"},
+	"bench/staleness": {"http", "fault", "quorum", "internal/history", "bench/fleet"},
 }
 
 // pure are the packages above the lowest line that are held to its rule all the same.

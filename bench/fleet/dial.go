@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	kvhttp "github.com/quorate/quorate/http"
 )
@@ -32,19 +33,60 @@ func Dial(ctx context.Context, targets []string) (*Fleet, error) {
 	return f, nil
 }
 
-// fleet makes a Fleet of nodes that were started.
+// fleet makes a Fleet of nodes that were started, as soon as all agree that all are members and alive.
 func (o *owned) fleet(ctx context.Context) (*Fleet, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, o.cfg.ReadyTime, fmt.Errorf("not within %v", o.cfg.ReadyTime))
+	defer cancel()
 	f := &Fleet{}
 	for _, p := range o.processes {
 		if _, err := f.add(ctx, "http://"+p.HTTP, p.PID()); err != nil {
 			return nil, err
 		}
 	}
-	if len(f.members) != len(o.processes) {
-		return nil, fmt.Errorf("%d nodes were started and %v are members", len(o.processes), f.members)
+	pause := time.NewTicker(agreePause)
+	defer pause.Stop()
+	for {
+		members, err := f.agreed(ctx)
+		if err == nil {
+			f.members, f.owned = members, o
+			return f, nil
+		}
+		select {
+		case <-pause.C:
+		case gone := <-o.failed:
+			return nil, gone
+		case <-ctx.Done():
+			return nil, fmt.Errorf("the nodes do not agree on their cluster: %w: %w", err, context.Cause(ctx))
+		}
 	}
-	f.owned = o
-	return f, nil
+}
+
+// agreePause is the pause between two looks at what nodes know of each other: gossip takes a few of them.
+const agreePause = 50 * time.Millisecond
+
+// agreed returns the names of all members if every node has the same layout, in which all nodes are members, and holds all for alive.
+func (f *Fleet) agreed(ctx context.Context) ([]string, error) {
+	layout := ""
+	var names []string
+	for i, n := range f.nodes {
+		view, err := f.clients[i].Cluster(ctx)
+		if err != nil {
+			return nil, err
+		}
+		names = names[:0]
+		for _, m := range view.Members {
+			if m.Status != "member" || m.Liveness != "alive" {
+				return nil, fmt.Errorf("%s sees %s as %s, %s", n.Name, m.Name, m.Status, m.Liveness)
+			}
+			names = append(names, m.Name)
+		}
+		if len(names) != len(f.nodes) || i > 0 && view.Layout.Version != layout {
+			return nil, fmt.Errorf("%s sees %d members of %d, under layout %s", n.Name, len(names), len(f.nodes), view.Layout.Version)
+		}
+		layout = view.Layout.Version
+	}
+	slices.Sort(names)
+	return names, nil
 }
 
 // add asks a node who it is, and returns the name of its cluster.

@@ -21,7 +21,8 @@ func newBench() *cobra.Command {
 		Long: `Measure a cluster: one that runs already, named by --targets, or one of real
 processes that is started on this machine for the measurement and ended with it.`,
 		Example: `  quorate bench load --nodes 3 --workload b --duration 30s
-  quorate bench load --targets http://10.0.0.1:8080,http://10.0.0.2:8080 --rate 2000`,
+  quorate bench load --targets http://10.0.0.1:8080,http://10.0.0.2:8080 --rate 2000
+  quorate bench staleness --nodes 5 --scenario isolate-one --duration 60s`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return usagef("unknown command %q for %q", args[0], cmd.CommandPath())
@@ -30,7 +31,7 @@ processes that is started on this machine for the measurement and ended with it.
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newBenchLoad())
+	cmd.AddCommand(newBenchLoad(), newBenchStaleness())
 	return cmd
 }
 

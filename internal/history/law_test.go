@@ -315,7 +315,7 @@ func TestTimelineAndWindow(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []Slice{{}, {Fresh: 1, Stale: 1, Unavailable: 1}, {Stale: 1}, {}}
-	if got := Timeline(ops, verdicts, q, "rest", 10, 40); !reflect.DeepEqual(got, want) {
+	if got := Timeline(ops, verdicts, q, "rest", 0, 10, 40); !reflect.DeepEqual(got, want) {
 		t.Errorf("timeline %v, want %v", got, want)
 	}
 	if first, last, ok := StaleWindow(ops, verdicts, q, 0); first != 10 || last != 20 || !ok {

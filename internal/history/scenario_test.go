@@ -59,6 +59,7 @@ func parseOp(t *testing.T, id uint64, words []string) Op {
 	}
 	if words[0] == "final" || words[0] == "local" {
 		o.Final, o.Local = words[0] == "final", words[0] == "local"
+		o.Node = fmt.Sprintf("node-%d", id) // each look is at a replica of its own
 		words = append([]string{"get", "99"}, words[1:]...)
 	}
 	fail(o.Kind.UnmarshalText([]byte(words[0])))

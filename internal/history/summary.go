@@ -166,15 +166,16 @@ func StaleWindow(ops []Op, verdicts []Verdict, q Quorum, from int64) (first, las
 // Slice counts the reads of one side that were due within a slice of the run.
 type Slice struct{ Fresh, Stale, Unavailable int }
 
-// Timeline counts the reads of a quorum and side in slices of a width, from 0 to an end; what is due outside is left out, and so are local and final reads.
-func Timeline(ops []Op, verdicts []Verdict, q Quorum, side string, width, end int64) []Slice {
-	line := make([]Slice, (end+width-1)/width)
+// Timeline counts the reads of a quorum and side in slices of a width, from a start on for a duration; what is due outside is left out, and so are local and
+// final reads.
+func Timeline(ops []Op, verdicts []Verdict, q Quorum, side string, start, width, duration int64) []Slice {
+	line := make([]Slice, (duration+width-1)/width)
 	for i := range ops {
 		o := &ops[i]
-		if o.IsWrite() || o.Local || o.Final || o.Side != side || (Quorum{o.N, o.W, o.R}) != q || o.Due >= end {
+		if o.IsWrite() || o.Local || o.Final || o.Side != side || (Quorum{o.N, o.W, o.R}) != q || o.Due < start || o.Due >= start+duration {
 			continue
 		}
-		s := &line[o.Due/width]
+		s := &line[(o.Due-start)/width]
 		switch {
 		case !o.Answered():
 			s.Unavailable++
@@ -187,30 +188,34 @@ func Timeline(ops []Op, verdicts []Verdict, q Quorum, side string, width, end in
 	return line
 }
 
-// Replicas counts the local reads of keys whose end is known.
+// Replicas counts replicas of keys whose end is known, by their last local reads.
 type Replicas struct {
 	Read   int // answered
 	Behind int // of these: show something else than the final state
 	Failed int
 }
 
-// CompareReplicas holds the local reads of a quorum against the final states.
+// CompareReplicas holds the last local read of each key and node against the key's final state.
 func CompareReplicas(ops []Op, q Quorum) Replicas {
-	type place struct{ bucket, key string }
-	final := map[place]*Op{}
+	type place struct{ bucket, key, node string }
+	last := map[place]*Op{} // the final read of a key is at no node
 	for i := range ops {
 		o := &ops[i]
-		at := place{o.Bucket, o.Key}
-		if o.Final && o.Answered() && (final[at] == nil || o.Returned >= final[at].Returned) {
-			final[at] = o
+		at := place{bucket: o.Bucket, key: o.Key}
+		if o.Local {
+			at.node = o.Node
+		} else if !o.Final || !o.Answered() {
+			continue
+		}
+		if (Quorum{o.N, o.W, o.R}) == q && (last[at] == nil || o.Returned >= last[at].Returned) {
+			last[at] = o
 		}
 	}
 	var count Replicas
-	for i := range ops {
-		o := &ops[i]
-		end := final[place{o.Bucket, o.Key}]
+	for at, o := range last {
+		end := last[place{bucket: at.bucket, key: at.key}]
 		switch {
-		case !o.Local || end == nil || (Quorum{o.N, o.W, o.R}) != q:
+		case !o.Local || end == nil:
 		case !o.Answered():
 			count.Failed++
 		default:
