@@ -15,10 +15,10 @@
 // # Invariants
 //
 //  1. Every operation that begins in the window is counted once, under its kind: as succeeded, not found, or failed for a reason.
-//     (TestEveryOperationIsCounted, TestBacklogIsNotSilent)
+//     (TestEveryOperationIsCounted, TestOpenLoopCountsFromTheArrival)
 //  2. An open loop's latency begins at the intended arrival. (TestOpenLoopCountsFromTheArrival)
 //  3. Nothing waits without a bound: an answer has its time, a target that is gone is tried again after a pause, the end of ctx ends
-//     everything at once. (TestHostileTargets, TestEndOfContext)
+//     everything at once. (TestHostileTargets, TestNodeDiesMidway, TestEndOfContext)
 //  4. Memory does not grow with the length of a run, but for one line a second. Reasons of failures are bounded. (TestReasonsAreBounded)
 //  5. The load's own CPU is at most three times that of wrk for the same requests: docs/decisions/0010.
 package load
