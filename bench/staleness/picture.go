@@ -60,7 +60,7 @@ const (
 	svgWidth   = 960
 	svgLeft    = 150
 	svgRight   = 20
-	svgTop     = 70
+	svgTop     = 90
 	panelPitch = 96
 	panelTall  = 64
 )
@@ -76,7 +76,7 @@ func (r *Results) SVG() []byte {
 	}
 	height := svgTop + panels*panelPitch + 30
 	var s strings.Builder
-	fmt.Fprintf(&s, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %[1]d %[2]d" font-family="sans-serif" font-size="13">`+"\n", svgWidth, height)
+	fmt.Fprintf(&s, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %[1]d %[2]d" font-family="sans-serif" font-size="13" shape-rendering="crispEdges">`+"\n", svgWidth, height)
 	fmt.Fprintf(&s, `<rect width="%d" height="%d" fill="#fff"/>`+"\n", svgWidth, height)
 	fmt.Fprintf(&s, `<text x="%d" y="26" font-size="17">Reads over time: %d nodes, %s</text>`+"\n", svgLeft, len(r.Nodes), r.Settings.Scenario)
 	for i, name := range []string{"fresh", "stale", "failed"} {
@@ -101,8 +101,8 @@ func (r *Results) svgX(second float64) float64 {
 }
 
 func (r *Results) svgPanel(s *strings.Builder, top int, quorum string, line Line) {
-	fmt.Fprintf(s, `<text x="%d" y="%d" text-anchor="end">%s</text><text x="%[1]d" y="%d" text-anchor="end" fill="#555">%s</text>`+"\n",
-		svgLeft-12, top+panelTall/2-4, quorum, top+panelTall/2+14, line.Side)
+	const label = `<text x="%d" y="%d" text-anchor="end">%s</text>` + "\n"
+	fmt.Fprintf(s, label+label, svgLeft-12, top+panelTall/2-4, quorum, svgLeft-12, top+panelTall/2+14, line.Side)
 	fmt.Fprintf(s, `<rect x="%d" y="%d" width="%d" height="%d" fill="#f4f5f7"/>`+"\n", svgLeft, top, svgWidth-svgLeft-svgRight, panelTall)
 	for i, counts := range line.Slices {
 		total := counts[0] + counts[1] + counts[2]

@@ -2,7 +2,6 @@ package staleness
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -117,7 +116,7 @@ func (r *runner) close() {
 }
 
 // measure does the whole run: every key once, the load with the cut in it, and how every key ended.
-func (r *runner) measure(ctx context.Context) (err error) {
+func (r *runner) measure(ctx context.Context) error {
 	if r.cfg.Scenario != None {
 		if err := setFaults(ctx, r.fleet, nil); err != nil {
 			return fmt.Errorf("faults cannot be set, and so nothing be cut off: %w", err)
@@ -128,7 +127,7 @@ func (r *runner) measure(ctx context.Context) (err error) {
 		return err
 	}
 	if !r.fleet.Started() {
-		defer func() { err = errors.Join(err, r.deleteKeys(ctx)) }()
+		defer r.deleteKeys(ctx)
 	}
 	if err := r.load(ctx); err != nil {
 		return err
@@ -171,8 +170,11 @@ func (r *runner) cutAndHeal(ctx context.Context, start int64) (err error) {
 	r.mark(markCut)
 	if r.cfg.Scenario != None {
 		defer func() {
-			if err != nil {
-				err = errors.Join(err, healAnyway(ctx, r.fleet))
+			if err == nil {
+				return
+			}
+			if left := healAnyway(ctx, r.fleet); left != nil {
+				r.progress.Phase(fmt.Sprintf("FAULTS ARE LEFT BEHIND: %v", left))
 			}
 		}()
 		if err := setFaults(ctx, r.fleet, func(node string) []fault.Rule { return cutRules(node, r.side) }); err != nil {

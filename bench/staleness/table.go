@@ -26,7 +26,7 @@ func (r *Results) Print(out io.Writer) error {
 
 func (r *Results) printHead(s *strings.Builder) {
 	set := &r.Settings
-	fmt.Fprintf(s, "%d nodes, scenario %s, %.0f s; per quorum %d keys, %.0f writes and %.0f reads a second, ", len(r.Nodes), set.Scenario, set.Duration, set.Keys, set.Writes, set.Reads)
+	fmt.Fprintf(s, "%d nodes, scenario %s, %.0f s; per quorum: keys %d, writes %.4g/s, reads %.4g/s, ", len(r.Nodes), set.Scenario, set.Duration, set.Keys, set.Writes, set.Reads)
 	if set.Repair {
 		s.WriteString("reads repair\n")
 	} else {
