@@ -2,6 +2,7 @@ package staleness
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -55,6 +56,7 @@ type QuorumResults struct {
 	FirstStale *float64       `json:"first_stale_s"`
 	LastStale  *float64       `json:"last_stale_s"`
 	AfterHeal  *float64       `json:"heal_to_last_stale_ms"` // nil if no read after the heal was stale
+	CaughtUp   *float64       `json:"heal_to_caught_up_ms"`  // the same, of those that missed what was acknowledged before the heal
 	Attempts   int            `json:"attempts"`
 	Fates      map[string]int `json:"fates"`
 	Replicas   Replicas       `json:"replicas"`
@@ -162,14 +164,19 @@ func quorumResults(cfg Config, q history.Quorum, log history.Log, verdicts []his
 		}
 	}
 	start, healed := markAt(log.Marks, markLoad), markAt(log.Marks, markHealed)
-	if first, last, ok := history.StaleWindow(log.Ops, verdicts, q, 0); ok {
-		from, to := seconds(first-start), seconds(last-start)
+	if w := history.StaleWindow(log.Ops, verdicts, q, 0, math.MaxInt64); w.Stale > 0 {
+		from, to := seconds(w.First-start), seconds(w.Last-start)
 		out.FirstStale, out.LastStale = &from, &to
 	}
-	if _, last, ok := history.StaleWindow(log.Ops, verdicts, q, healed); ok {
-		after := millis(last - healed)
-		out.AfterHeal = &after
+	afterHeal := func(ackedBefore int64) *float64 {
+		w := history.StaleWindow(log.Ops, verdicts, q, healed, ackedBefore)
+		if w.Stale == 0 {
+			return nil
+		}
+		after := millis(w.Last - healed)
+		return &after
 	}
+	out.AfterHeal, out.CaughtUp = afterHeal(math.MaxInt64), afterHeal(healed)
 	fates := history.CountFates(log.Ops, verdicts, q)
 	out.Attempts = fates.Total()
 	for _, fate := range history.AllFates() {

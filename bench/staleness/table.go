@@ -81,6 +81,11 @@ func (q *QuorumResults) printWindow(s *strings.Builder, r *Results) {
 		s.WriteString("; none after the heal")
 	default:
 		fmt.Fprintf(s, "; the last one %.0f ms after the heal", *q.AfterHeal)
+		if q.CaughtUp == nil {
+			s.WriteString("; what was acknowledged before the heal was never missed after it")
+		} else {
+			fmt.Fprintf(s, "; what was acknowledged before the heal was missed for %.0f ms after it", *q.CaughtUp)
+		}
 	}
 	if q.LastStale != nil && r.End-*q.LastStale < r.Settings.Duration/timelineSlices {
 		s.WriteString("; the run ended before that did")

@@ -318,11 +318,13 @@ func TestTimelineAndWindow(t *testing.T) {
 	if got := Timeline(ops, verdicts, q, "rest", 0, 10, 40); !reflect.DeepEqual(got, want) {
 		t.Errorf("timeline %v, want %v", got, want)
 	}
-	if first, last, ok := StaleWindow(ops, verdicts, q, 0); first != 10 || last != 20 || !ok {
-		t.Errorf("stale from %d to %d, %v", first, last, ok)
-	}
-	if _, _, ok := StaleWindow(ops, verdicts, q, 21); ok {
-		t.Error("a final read counts for the window")
+	for _, c := range []struct {
+		sentFrom, ackedBefore int64
+		want                  Window
+	}{{0, 100, Window{10, 20, 2}}, {11, 100, Window{20, 20, 1}}, {21, 100, Window{}}, {0, 7, Window{10, 20, 2}}, {0, 6, Window{}}} {
+		if got := StaleWindow(ops, verdicts, q, c.sentFrom, c.ackedBefore); got != c.want {
+			t.Errorf("sent from %d, acknowledged before %d: %+v, want %+v", c.sentFrom, c.ackedBefore, got, c.want)
+		}
 	}
 }
 

@@ -144,23 +144,28 @@ func CountFates(ops []Op, verdicts []Verdict, q Quorum) Fates {
 	return fates
 }
 
-// StaleWindow is when the first and the last stale read of a quorum were sent, out of those that were sent from one moment on; ok is false if there is none.
-// Final reads are left out: they come when the run is over.
-func StaleWindow(ops []Op, verdicts []Verdict, q Quorum, from int64) (first, last int64, ok bool) {
+// Window is when the first and the last stale read were sent; Stale is how many there were.
+type Window struct {
+	First, Last int64
+	Stale       int
+}
+
+// StaleWindow finds the stale reads of a quorum that were sent from one moment on and missed a write that was acknowledged before another. Final reads
+// are left out: they come when the run is over.
+func StaleWindow(ops []Op, verdicts []Verdict, q Quorum, sentFrom, ackedBefore int64) Window {
+	var w Window
 	for i := range ops {
 		o := &ops[i]
-		if (Quorum{o.N, o.W, o.R}) != q || o.Local || o.Final || verdicts[i].Fresh() || o.Invoked < from {
+		if (Quorum{o.N, o.W, o.R}) != q || o.Local || o.Final || verdicts[i].Fresh() || o.Invoked < sentFrom || o.Invoked-verdicts[i].Behind >= ackedBefore {
 			continue
 		}
-		if !ok || o.Invoked < first {
-			first = o.Invoked
+		if w.Stale == 0 || o.Invoked < w.First {
+			w.First = o.Invoked
 		}
-		if !ok || o.Invoked > last {
-			last = o.Invoked
-		}
-		ok = true
+		w.Last = max(w.Last, o.Invoked)
+		w.Stale++
 	}
-	return first, last, ok
+	return w
 }
 
 // Slice counts the reads of one side that were due within a slice of the run.
