@@ -9,6 +9,6 @@
 //
 //  1. Every arrival is in the log: one that meets the bound of requests under way is recorded as failed. (TestBoundIsUnavailability)
 //  2. Faults that were set are removed, however the run ends. (TestHealsWhenInterrupted)
-//  3. What is reported follows from the log alone. (e2e TestStalenessLogIsEnough)
+//  3. What is reported follows from the log alone. (TestSaved, e2e TestStalenessUnderIsolation)
 //  4. A node that answers old values, or acknowledges what it does not keep, is found out. (TestLiarsAreExposed, e2e TestStalenessExposesLiars)
 package staleness
