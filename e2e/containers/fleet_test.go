@@ -14,6 +14,7 @@ import (
 // fleet is compose.yaml under a name of this run.
 type fleet struct {
 	project string
+	image   string
 	compose []string
 	env     []string
 	nodes   []*node // the five that come up by themselves; more are added when they are started
@@ -32,7 +33,7 @@ type node struct {
 func newFleet(t *testing.T, compose []string, image string) *fleet {
 	t.Helper()
 	f := &fleet{
-		project: fmt.Sprintf("quorate-e2e-%d", os.Getpid()), compose: compose, env: []string{"QUORATE_IMAGE=" + image},
+		project: fmt.Sprintf("quorate-e2e-%d", os.Getpid()), image: image, compose: compose, env: []string{"QUORATE_IMAGE=" + image},
 		http: &http.Client{Timeout: 90 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
 	}
 	for i, port := range freePorts(t, 6) {

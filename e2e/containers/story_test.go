@@ -32,9 +32,14 @@ func TestFleet(t *testing.T) {
 	}
 	t.Cleanup(halt)
 
-	killed(t, f, l)
-	cut(t, f, l)
-	rolled(t, f, l)
+	for _, chapter := range []struct {
+		name string
+		tell func(*testing.T, *fleet, *traffic)
+	}{{"kill", killed}, {"cut", cut}, {"rolling restart", rolled}} {
+		began := time.Now()
+		chapter.tell(t, f, l)
+		t.Logf("%s: %.0f s", chapter.name, time.Since(began).Seconds())
+	}
 	halt()
 	l.report(t, f.nodes)
 	for name, id := range identities(t, f) {
@@ -169,29 +174,23 @@ func cut(t *testing.T, f *fleet, l *traffic) {
 	l.with(lonely)
 }
 
-// rolled restarts the five one after the other, each in good order and at another address than before: somebody else takes
-// the address of the first, and goes, so that the second gets that of the first, and so on.
+// rolled restarts the five one after the other, each in good order and at another address than before: somebody else takes the
+// one that it had.
 func rolled(t *testing.T, f *fleet, l *traffic) {
 	t.Helper()
-	placeholder := f.project + "-placeholder"
-	for i, n := range f.all[:5] {
+	for _, n := range f.all[:5] {
 		id, before := n.container(t), n.address(t)
 		l.without(n)
 		docker(t, "stop", "-t", "20", id)
 		if code := docker(t, "inspect", "-f", "{{.State.ExitCode}}", id); code != "0" {
 			t.Errorf("%s: exit status %s after SIGTERM", n.name, code)
 		}
-		if i == 0 {
-			t.Cleanup(func() { remove(t, "rm", "-f", "-v", placeholder) })
-			image := docker(t, "inspect", "-f", "{{.Image}}", id)
-			docker(t, "run", "-d", "--name", placeholder, "--network", f.network(), "-e", "QUORATE_CLUSTER=placeholder", image)
-		}
+		squatter := f.project + "-in-the-place-of-" + n.name
+		defer remove(t, "rm", "-f", "-v", squatter)
+		docker(t, "run", "-d", "--name", squatter, "--network", f.network(), "-e", "QUORATE_CLUSTER=squatters", f.image)
 		docker(t, "start", id)
-		if i == 0 {
-			docker(t, "rm", "-f", "-v", placeholder)
-		}
 		if after := n.address(t); after == before {
-			t.Logf("%s is at %s again", n.name, after)
+			t.Errorf("%s is at %s again, which was to change", n.name, after)
 		}
 		f.waitSettled(t)
 		l.with(n)
