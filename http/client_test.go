@@ -5,11 +5,13 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/quorate/quorate/coordinator"
+	"github.com/quorate/quorate/fault"
 )
 
 func (b *bench) client() *Client {
@@ -140,6 +142,47 @@ func TestClientAgainstOthers(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := c.Get(ctx, "b", "k", KeyOptions{}); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+func TestClientSetsFaultsAndReadsMetrics(t *testing.T) {
+	b := newBench(t, func(f *fakeNode, _ *Config) { f.faults = new(fault.Matrix) })
+	c := b.client()
+	rules := []fault.Rule{{Peer: "node-2", Kind: fault.Write, Drop: true}}
+	if err := c.SetFaults(t.Context(), rules); err != nil || !slices.Equal(b.node.faults.Rules(), rules) {
+		t.Error(err, b.node.faults.Rules())
+	}
+	if err := c.SetFaults(t.Context(), []fault.Rule{{}}); problemName(err) != "bad-request" {
+		t.Error(err)
+	}
+	if err := c.SetFaults(t.Context(), nil); err != nil || len(b.node.faults.Rules()) != 0 {
+		t.Error(err, b.node.faults.Rules())
+	}
+	if text, err := c.Metrics(t.Context()); err != nil || !strings.Contains(string(text), "quorate_http_requests_in_flight") {
+		t.Error(err, string(text))
+	}
+	if err := newBench(t).client().SetFaults(t.Context(), nil); problemName(err) != "no-such-resource" {
+		t.Error(err)
+	}
+}
+
+// TestClientBoundsAnswers meets one that never ends.
+func TestClientBoundsAnswers(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		for chunk := make([]byte, 1<<20); ; {
+			if _, err := w.Write(chunk); err != nil {
+				return
+			}
+		}
+	}))
+	defer s.Close()
+	c, err := NewClient(s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Metrics(t.Context()); err == nil || !strings.Contains(err.Error(), "larger than") {
 		t.Error(err)
 	}
 }
