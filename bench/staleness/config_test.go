@@ -28,7 +28,7 @@ func TestValidate(t *testing.T) {
 		"no operations":     func(c *Config) { c.Writes, c.Reads = 0, 0 },
 		"negative reads":    func(c *Config) { c.Reads = -1 },
 		"too many a second": func(c *Config) { c.Reads = 1e9 },
-		"too many at all":   func(c *Config) { c.Duration, c.Reads = time.Hour, 2000 },
+		"too many at all":   func(c *Config) { c.Duration, c.Reads = time.Hour, 1000 },
 		"no timeout":        func(c *Config) { c.Timeout = 0 },
 		"no request":        func(c *Config) { c.InFlight = 0 },
 	} {

@@ -1,8 +1,8 @@
 package staleness
 
 import (
-	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -23,17 +23,23 @@ func Save(dir string, r *Results, log history.Log) error {
 	if err != nil {
 		return fmt.Errorf("encode results: %w", err)
 	}
-	var ops bytes.Buffer
-	if err := history.Encode(&ops, log); err != nil {
-		return fmt.Errorf("encode the log: %w", err)
+	if err := os.WriteFile(filepath.Join(dir, ResultsFile), append(document, '\n'), 0o644); err != nil {
+		return err
 	}
-	for _, file := range []struct {
-		name string
-		text []byte
-	}{{ResultsFile, append(document, '\n')}, {LogFile, ops.Bytes()}, {PictureFile, r.SVG()}} {
-		if err := os.WriteFile(filepath.Join(dir, file.name), file.text, 0o644); err != nil {
-			return err
-		}
+	if err := os.WriteFile(filepath.Join(dir, PictureFile), r.SVG(), 0o644); err != nil {
+		return err
+	}
+	return saveLog(filepath.Join(dir, LogFile), log)
+}
+
+func saveLog(path string, log history.Log) (err error) {
+	file, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	if err := history.Encode(file, log); err != nil {
+		return fmt.Errorf("write the log: %w", err)
 	}
 	return nil
 }

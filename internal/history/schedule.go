@@ -27,7 +27,7 @@ type Schedule struct {
 // Bounds of schedules.
 const (
 	MaxRate     = 100_000   // operations a second
-	MaxArrivals = 8_000_000 // of one schedule: what a history in memory may hold
+	MaxArrivals = 4_000_000 // of one schedule; a history in memory takes some 400 bytes for each
 )
 
 // Arrival is one operation that is due.
