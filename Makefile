@@ -10,7 +10,7 @@ export CGO_ENABLED := 0
 GO     ?= go
 TOOL   := $(GO) tool -modfile=tools/go.mod
 # Everything but the real processes, which want the machine for themselves.
-UNIT    = $(shell $(GO) list ./... | grep -v '/e2e$$')
+UNIT    = $(shell $(GO) list ./... | grep -vE '/e2e(/|$$)')
 
 FUZZTIME ?= 5s
 BENCH    ?= .
@@ -50,8 +50,8 @@ short: ## the short tests of every package but the real processes
 
 ##@ In depth
 .PHONY: test
-test: ## the README's test command: everything, with clusters of real processes
-	$(GO) test ./...
+test: ## the README's test command: everything, with clusters of real processes, but for what make fleet does
+	$(GO) test $$($(GO) list ./... | grep -v '/e2e/containers$$')
 
 .PHONY: race
 race: ## the short tests under the race detector, then a cluster of processes built with it
@@ -61,6 +61,14 @@ race: ## the short tests under the race detector, then a cluster of processes bu
 .PHONY: e2e
 e2e: ## the contract and the promises, on clusters of real processes (RUN=regexp picks tests)
 	$(GO) test -count=1 -timeout=15m $(if $(RUN),-v -run '$(RUN)') ./e2e
+
+.PHONY: fleet
+fleet: ## the image and the fleet of compose.yaml, on a Docker Engine: killed, cut off, restarted, wiped
+	$(GO) test -count=1 -v -timeout=20m ./e2e/containers
+
+.PHONY: manifests
+manifests: ## deploy/kubernetes against the API server's own validation, compose.yaml against Compose version 2
+	cd tools/manifests && $(GO) vet ./... && $(GO) test ./...
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (5s); all of them, even if one fails
@@ -87,8 +95,12 @@ deps: ## what the tests that QUORATE_REQUIRE names need beside Go (Debian, as ro
 	@if [[ ",$${QUORATE_REQUIRE:-}," == *,netns,* ]] && ! command -v ip >/dev/null; then \
 		apt-get update -q && apt-get install -qy --no-install-recommends iproute2; \
 	fi
+	@if [[ ",$${QUORATE_REQUIRE:-}," == *,docker,* ]] && ! docker compose version &>/dev/null && ! command -v docker-compose >/dev/null; then \
+		apt-get update -q && apt-get install -qy --no-install-recommends docker-compose; \
+	fi
 	$(GO) mod download
 	$(GO) mod download -modfile=tools/go.mod
+	cd tools/manifests && $(GO) mod download
 
 .PHONY: ci
 ci: ## everything that CI runs, section by section

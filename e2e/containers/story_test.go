@@ -264,5 +264,11 @@ func faulted(t *testing.T, f *fleet) {
 	}
 	one.wants(t, http.StatusNoContent, http.MethodDelete, "/faults", "")
 	f.waitSettled(t)
-	one.wants(t, http.StatusOK, http.MethodGet, "/kv/hello/node-1?r=2", "")
+	eventually(t, "r=2 through "+one.name, func() error { // what it was dialling when the rules went has to end first
+		a, err := one.send(http.MethodGet, "/kv/hello/node-1?r=2", "")
+		if err == nil && a.status != http.StatusOK {
+			err = errNot(a.body)
+		}
+		return err
+	})
 }
