@@ -61,9 +61,13 @@ func composeCommand() ([]string, error) {
 	return nil, errors.New("neither docker compose nor docker-compose works")
 }
 
-// need skips the test if there is no engine, or fails it if QUORATE_REQUIRE names docker.
+// need skips the test if there is no engine, or fails it if QUORATE_REQUIRE names docker. QUORATE_LATER names what is run in a section of
+// its own, where a machine of two cores is not shared with all other packages.
 func need(t *testing.T) (compose []string) {
 	t.Helper()
+	if slices.Contains(strings.Split(os.Getenv("QUORATE_LATER"), ","), "docker") {
+		t.Skip("QUORATE_LATER names docker: it has its turn later")
+	}
 	_, err := command(nil, "docker", "info")
 	if err == nil {
 		compose, err = composeCommand()
