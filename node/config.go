@@ -32,6 +32,7 @@ type Config struct {
 
 	Logger *slog.Logger
 	Store  store.Options // Dir, Partitions and Logger are set by the node
+	World  World         // the zero value in production
 }
 
 // DefaultConfig returns the defaults of serve. Name is left to the caller.

@@ -40,7 +40,7 @@ type Node struct {
 	reg    *prometheus.Registry
 
 	clusterUp chan struct{} // closed when cluster is set
-	cluster   *cluster.Cluster
+	cluster   Cluster
 	addrs     ring.Addrs
 
 	draining atomic.Bool
@@ -72,6 +72,7 @@ func New(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", cfg.Data, err)
 	}
+	cfg.World = cfg.World.withDefaults()
 	n := &Node{cfg: cfg, adv: adv, log: cfg.Logger, store: st, faults: new(fault.Matrix), clusterUp: make(chan struct{}),
 		failed: make(chan error, 1), reg: prometheus.NewRegistry(), stop: func() {}}
 	if err := n.open(); err != nil {
@@ -85,7 +86,7 @@ func (n *Node) open() error {
 	tc := transport.DefaultConfig()
 	tc.Cluster, tc.Self, tc.Name, tc.Listen = n.cfg.Cluster, n.store.Incarnation(), n.cfg.Name, n.cfg.RPC
 	tc.Faults, tc.Logger = n.faults, n.log.With("part", "rpc")
-	rpc, err := transport.New(tc)
+	rpc, err := n.cfg.World.endpoint(tc)
 	if err != nil {
 		return err
 	}
@@ -95,7 +96,7 @@ func (n *Node) open() error {
 	}
 	n.member = newMembership(n)
 	cc := coordinator.DefaultConfig()
-	cc.Name = n.cfg.Name
+	cc.Name, cc.Now = n.cfg.Name, n.cfg.World.Now
 	n.coord = coordinator.New(cc, n.store, rpc, n.member, &n.hlc, n.log.With("part", "coordinator"))
 	n.repair = repair.NewQueue(repair.DefaultConfig(), n.coord, n.log.With("part", "repair"))
 	n.coord.SetRepairer(n.repair)
@@ -122,7 +123,7 @@ func (n *Node) Start(ctx context.Context, httpAddr string) error {
 	cc.HasData = func() bool { return !n.store.Empty() }
 	cc.OnReplaced = n.onReplaced
 	cc.Extra, cc.Matrix, cc.Logger = n.shared, n.faults, n.log.With("part", "cluster")
-	c, err := cluster.Start(ctx, cc)
+	c, err := n.cfg.World.Cluster(ctx, cc)
 	if err != nil {
 		return err
 	}

@@ -72,7 +72,7 @@ func newShared(n *Node) (*shared, error) {
 	if st.Buckets != nil {
 		s.buckets.Store(&st.Buckets)
 	}
-	n.hlc.Observe(time.Now(), version.Stamp{Time: st.Clock})
+	n.hlc.Observe(n.cfg.World.Now(), version.Stamp{Time: st.Clock})
 	return s, nil
 }
 
@@ -96,7 +96,7 @@ func (s *shared) Merge(state []byte) error {
 	if st.Format != sharedFormat {
 		return fmt.Errorf("node: a peer's bucket properties have format %d, this node speaks %d", st.Format, sharedFormat)
 	}
-	s.node.hlc.Observe(time.Now(), version.Stamp{Time: st.Clock})
+	s.node.hlc.Observe(s.node.cfg.World.Now(), version.Stamp{Time: st.Clock})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var next map[string]bucketEntry
@@ -139,7 +139,7 @@ func (s *shared) set(name string, e bucketEntry) error {
 	if !known && len(now) >= MaxBuckets {
 		return ErrTooManyBuckets
 	}
-	st := s.node.hlc.Next(time.Now(), old.stamp(), s.node.store.Actor())
+	st := s.node.hlc.Next(s.node.cfg.World.Now(), old.stamp(), s.node.store.Actor())
 	e.Time, e.Actor = st.Time, st.Actor
 	next := maps.Clone(now)
 	next[name] = e
