@@ -13,9 +13,11 @@ type Commit struct {
 	batch *pebble.Batch // nil once synced
 	hash  uint64
 
-	done atomic.Bool
-	mu   sync.Mutex // held while the batch is applied, then by the waiter that waits for the disk; the others queue behind it
-	err  error      // written before done
+	done   atomic.Bool
+	mu     sync.Mutex // held while the batch is applied, and to find out who waits for the disk: the first that comes
+	led    bool
+	synced sync.WaitGroup // what the other waiters wait for: unlike a lock, virtual time can pass over it
+	err    error          // written before done
 }
 
 // Wait blocks until the write is on the disk and returns nil, or until it cannot be known to be: then the error wraps ErrIO,
@@ -26,8 +28,11 @@ func (c *Commit) Wait() error {
 		return c.result()
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.done.Load() {
+	follows := c.led
+	c.led = true
+	c.mu.Unlock()
+	if follows || c.done.Load() {
+		c.synced.Wait()
 		return c.err
 	}
 	// Behind the gate a sync never fails for Pebble; whether it truly did not is the gate's to say, and it knows before Pebble wakes us.
@@ -35,15 +40,21 @@ func (c *Commit) Wait() error {
 	if failure := c.epoch.gate.err(); failure != nil {
 		err = failure
 	}
-	c.err = err
 	if err == nil {
 		c.epoch.pending.remove(c)
 		_ = c.batch.Close()
 	}
 	c.batch = nil
-	c.done.Store(true)
+	c.settle(err)
 	c.epoch.pending.unsynced.Add(-1)
 	return err
+}
+
+// settle makes err the outcome, once.
+func (c *Commit) settle(err error) {
+	c.err = err
+	c.done.Store(true)
+	c.synced.Done()
 }
 
 func (c *Commit) result() error {

@@ -232,14 +232,14 @@ func (e *epoch) write(p *partition, l *locator, ch *change, received []version.D
 	c := &Commit{epoch: e, batch: b, hash: l.hash}
 	// Readers look for the commit after they have seen the record, and then wait for it: so it is there first, and locked until
 	// there is a sync to wait for.
+	c.synced.Add(1)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e.pending.put(c)
 	if err := e.db.ApplyNoSyncWait(b, pebble.Sync); err != nil {
 		// The clock is ahead of the database now: only opening it anew mends that.
 		e.gate.trip(diskError("write", err), true)
-		c.err = e.gate.err()
-		c.done.Store(true)
+		c.settle(e.gate.err())
 		return nil, c.err
 	}
 	p.last = c
