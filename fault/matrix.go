@@ -11,6 +11,8 @@ import (
 type Verdict struct {
 	Drop  bool
 	Delay time.Duration // how long to hold the message back, without holding back those behind it
+	// Repeat: a request is to be handled once more, later, as what a network duplicates or a sender sends again.
+	Repeat bool
 }
 
 // Matrix is the set of rules of one node. The zero Matrix has none. It is safe for concurrent use; a message is judged by one complete set of rules.
@@ -62,6 +64,7 @@ func (m *Matrix) Decide(peer string, direction Direction, kind Kind, random func
 			return Verdict{Drop: true}
 		}
 		v.Delay += r.delay(random)
+		v.Repeat = v.Repeat || r.Repeat > 0 && random() < r.Repeat
 	}
 	return v
 }

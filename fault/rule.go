@@ -58,6 +58,7 @@ type Rule struct {
 	Loss      float64       // or this share of them does not, 0 to 1
 	Delay     time.Duration // mean of Dist, 0 to MaxDelay
 	Dist      Dist
+	Repeat    float64 // share of requests that arrive a second time; for simulations, so it has no place in the JSON form
 }
 
 // Validate reports what is wrong with a rule. One that does nothing is valid, so that a script may sweep a loss or a delay down to 0.
@@ -73,6 +74,9 @@ func (r Rule) Validate() error {
 	}
 	if math.IsNaN(r.Loss) || r.Loss < 0 || r.Loss > 1 {
 		return fmt.Errorf("fault: loss %v: want 0 to 1", r.Loss)
+	}
+	if math.IsNaN(r.Repeat) || r.Repeat < 0 || r.Repeat > 1 {
+		return fmt.Errorf("fault: repeat %v: want 0 to 1", r.Repeat)
 	}
 	if r.Delay < 0 || r.Delay > MaxDelay {
 		return fmt.Errorf("fault: delay %v: want 0 to %v", r.Delay, MaxDelay)

@@ -76,6 +76,9 @@ func (c *conn) readRequest(r *bufio.Reader, h head) error {
 	j.parts.Store(2)
 	j.request = Request{From: c.remote.self, Kind: Kind(h.code), Body: body, to: j,
 		Deadline: c.read.Add(time.Duration(h.left) * time.Microsecond)}
+	if verdict.Repeat {
+		e.repeat(j)
+	}
 	if verdict.Delay == 0 {
 		e.run(j)
 		return nil
@@ -86,6 +89,25 @@ func (c *conn) readRequest(r *bufio.Reader, h head) error {
 		}
 	})
 	return nil
+}
+
+// maxRepeat is how much later than the first a request arrives that a fault rule repeats.
+const maxRepeat = time.Second
+
+// repeat handles the request of a job once more, some time later, and throws the answer away.
+func (e *Endpoint) repeat(j *job) {
+	if !e.load.enter(j.size, &e.cfg) {
+		return
+	}
+	again := &job{conn: j.conn, call: j.call, class: j.class, size: j.size, handler: j.handler, request: j.request}
+	again.parts.Store(2)
+	again.request.Body = append([]byte(nil), j.request.Body...)
+	again.request.to = replyFunc(func(Status, []byte) { again.finish() })
+	time.AfterFunc(time.Duration(e.cfg.Rand()*float64(maxRepeat)), func() {
+		if !e.crew.spawn(again.handle) {
+			e.load.leave(again.size)
+		}
+	})
 }
 
 // run gives the job to a worker that has nothing to do, or to a new one. A worker's stack has grown to what handlers need, which a fresh
