@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/quorate/quorate/internal/mutation"
 	"github.com/quorate/quorate/quorum"
 	"github.com/quorate/quorate/ring"
 	"github.com/quorate/quorate/store"
@@ -185,7 +186,7 @@ func (f *fanout) begin(v *View, owners []ring.ID, now time.Time) quorum.Group {
 		p := v.Peers[id]
 		f.slots[i] = slot{id: id, name: p.Name, sent: now}
 		g.Owners = g.Owners.With(i)
-		if !p.Gaining {
+		if !p.Gaining || mutation.CountGaining {
 			g.Synced = g.Synced.With(i)
 		}
 	}

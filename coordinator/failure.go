@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/quorate/quorate/internal/mutation"
 	"github.com/quorate/quorate/store"
 	"github.com/quorate/quorate/version"
 )
@@ -19,7 +20,7 @@ const badToken = "the context names writes that never were"
 
 // fail builds the Error of a write. Whether it may be seen later follows from whether a version was made.
 func (c *Coordinator) fail(w *writing, code Code, detail string) *Error {
-	e := &Error{Code: code, Detail: detail, Indeterminate: w.made, N: w.n, Coordinator: c.cfg.Name}
+	e := &Error{Code: code, Detail: detail, Indeterminate: w.made && !mutation.ClaimNotWritten, N: w.n, Coordinator: c.cfg.Name}
 	if code == QuorumTimeout {
 		e.Needed, e.Got = w.needed, w.got
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/quorate/quorate/internal/mutation"
 	"github.com/quorate/quorate/quorum"
 	"github.com/quorate/quorate/ring"
 	"github.com/quorate/quorate/store"
@@ -150,7 +151,7 @@ func (c *Coordinator) judge(r *reading, rec *version.Record, last bool) (verdict
 		r.n = int(rec.N)
 		return readWiden, true
 	}
-	if r.req.Token != nil && !version.Satisfied(*r.req.Token, *rec) {
+	if r.req.Token != nil && !version.Satisfied(*r.req.Token, *rec) && !mutation.ForgetSession {
 		return readUnsatisfied, last
 	}
 	return readDone, true

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/quorate/quorate/internal/mutation"
 	"github.com/quorate/quorate/quorum"
 	"github.com/quorate/quorate/ring"
 	"github.com/quorate/quorate/store"
@@ -45,7 +46,7 @@ func (c *Coordinator) settle(f *round) {
 			continue
 		}
 		cmp.Owners, cmp.Replied = cmp.Owners.With(i), cmp.Replied.With(i)
-		if same(&s.rec, &rec) {
+		if same(&s.rec, &rec) || mutation.SkipAbsentRepair && s.rec.IsAbsent() {
 			cmp.Equal = cmp.Equal.With(i)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 
+	"github.com/quorate/quorate/internal/mutation"
 	"github.com/quorate/quorate/store"
 	"github.com/quorate/quorate/transport"
 	"github.com/quorate/quorate/version"
@@ -27,7 +28,11 @@ func (c *Coordinator) ServeWrite(req transport.Request) {
 	}
 	res, err := merge(c.place(&m), m.Record)
 	c.member.Leave()
-	if failure := res.Commit.Wait(); err == nil {
+	wait := res.Commit.Wait
+	if mutation.AckBeforeSync {
+		wait = func() error { go res.Commit.Wait(); return nil }
+	}
+	if failure := wait(); err == nil {
 		err = failure
 	} else if failure == nil && errors.Is(err, store.ErrSiblings) && onlyStampsBar(&res.Record, &m.Record) {
 		// A write made above that stamp replaces what stands in its way.

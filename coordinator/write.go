@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/quorate/quorate/internal/mutation"
 	"github.com/quorate/quorate/quorum"
 	"github.com/quorate/quorate/ring"
 	"github.com/quorate/quorate/store"
@@ -49,6 +50,9 @@ func newWriting(req *PutRequest, params quorum.Params, mode version.Mode) *writi
 	w := &writing{req: req, params: params, mode: mode, n: params.N, begun: now, deadline: now.Add(req.Timeout)}
 	if t := req.Token; t != nil {
 		w.covered, w.stamp = t.Vector, t.Stamp
+		if mutation.StampBelowContext {
+			w.stamp = version.Stamp{}
+		}
 	}
 	return w
 }
@@ -64,7 +68,7 @@ func (c *Coordinator) put(ctx context.Context, w *writing) (PutResult, error) {
 			return PutResult{}, c.fail(w, BadRequest, badToken)
 		}
 		run := c.coordinate
-		if !w.made && !owns(v.Layout.Owners(w.key.Partition, w.n), v.Self) {
+		if !w.made && !owns(v.Layout.Owners(w.key.Partition, w.n), v.Self) && !mutation.CountNonOwner {
 			if w.handed {
 				return PutResult{}, c.fail(w, NotReady, "the key's owners changed while the write was on its way")
 			}
@@ -192,6 +196,10 @@ func (c *Coordinator) local(v *View, w *writing) error {
 		return err
 	}
 	w.made, w.fresh, w.rec = true, true, res.Record
+	if mutation.SendBeforeSync {
+		go res.Commit.Wait()
+		return nil
+	}
 	if err := res.Commit.Wait(); err != nil {
 		return fmt.Errorf("%w: %w", errUnsynced, err)
 	}
@@ -255,6 +263,13 @@ func (c *Coordinator) fanWrite(v *View, w *writing, f *delivery) {
 	limit := bar{key: w.key, n: w.n, lww: w.mode == version.LWW, stamp: w.rec.MaxLWW}
 	for i := range f.slots {
 		s := &f.slots[i]
+		if mutation.CountNonOwner && i == 0 && !owns(v.Layout.Owners(w.key.Partition, w.n), v.Self) {
+			f.mu.Lock()
+			f.answer(i, OutcomeOK, "", time.Now())
+			f.tally.Ack(i)
+			f.mu.Unlock()
+			continue
+		}
 		if s.id == v.Self {
 			f.mu.Lock()
 			sent := s.sent

@@ -1,6 +1,10 @@
 package quorum
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/quorate/quorate/internal/mutation"
+)
 
 // MaxGroups bounds the live layouts of a request.
 const MaxGroups = 4
@@ -41,6 +45,9 @@ type WriteTally struct{ t tally }
 func NewWrite(w Level, groups []Group) WriteTally {
 	var t WriteTally
 	t.Regroup(w, groups)
+	if mutation.OneAckLess {
+		t.t.groups[0].needed--
+	}
 	return t
 }
 

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/quorate/quorate/internal/mutation"
 )
 
 // Commit is a write on its way to the disk. Whoever gets one from Update or Apply must call Wait, once at least.
@@ -41,7 +42,9 @@ func (c *Commit) Wait() error {
 		err = failure
 	}
 	if err == nil {
-		c.epoch.pending.remove(c)
+		if !mutation.LeakPending {
+			c.epoch.pending.remove(c)
+		}
 		_ = c.batch.Close()
 	}
 	c.batch = nil

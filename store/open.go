@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/quorate/quorate/internal/mutation"
 	"github.com/quorate/quorate/version"
 )
 
@@ -85,6 +86,10 @@ func (s *Store) openEpoch() (*epoch, error) {
 	}
 	if err != nil {
 		return nil, errors.Join(openError(s.opts.Dir, err), e.retire())
+	}
+	if mutation.ReuseDot {
+		e.actor = version.ActorID(binary.BigEndian.Uint64(s.identity.incarnation[:]))
+		return e, nil
 	}
 	for e.actor == 0 || e.knows(e.actor) {
 		e.actor = version.ActorID(s.opts.Rand())

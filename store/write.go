@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/quorate/quorate/internal/mutation"
 	"github.com/quorate/quorate/version"
 )
 
@@ -218,6 +219,9 @@ func (e *epoch) write(p *partition, l *locator, ch *change, received []version.D
 		return nil, fmt.Errorf("%w: about %d bytes, at most %d", ErrTooLarge, size, e.opts.MaxRecord)
 	}
 	for _, d := range received {
+		if mutation.PlainVector {
+			p.clock.AddBase(d.Actor, d.Counter)
+		}
 		p.clock.Add(d)
 	}
 	p.clock.Limit(e.opts.MaxDetached)

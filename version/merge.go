@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/quorate/quorate/internal/mutation"
 )
 
 // Reasons to refuse a write. They are wrapped with what met.
@@ -30,6 +32,9 @@ func Merge(a, b Record) Record {
 	}
 	if room := len(a.Versions) + len(b.Versions); room > 0 {
 		out.Versions = mergeVersions(make([]Version, 0, room), a, b, out.MaxLWW)
+		if mutation.DropSiblings && len(out.Versions) > 1 {
+			out.Versions = out.Versions[:1]
+		}
 	}
 	return out
 }
@@ -59,11 +64,11 @@ func mergeVersions(dst []Version, a, b Record, bar Stamp) []Version {
 		switch {
 		case side < 0:
 			v = &a.Versions[i]
-			lives = !b.Vector.Covers(v.Dot)
+			lives = !b.Vector.Covers(v.Dot) || mutation.ValueBeatsDelete && !v.Deleted && b.IsDeleted()
 			i++
 		case side > 0:
 			v = &b.Versions[j]
-			lives = !a.Vector.Covers(v.Dot)
+			lives = !a.Vector.Covers(v.Dot) || mutation.ValueBeatsDelete && !v.Deleted && a.IsDeleted()
 			j++
 		default:
 			v = &a.Versions[i]

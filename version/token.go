@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/cespare/xxhash/v2"
+
+	"github.com/quorate/quorate/internal/mutation"
 )
 
 // MaxToken is the longest token in characters. A token has about 17 characters for each opening of a node whose
@@ -53,7 +55,7 @@ func PutToken(result Record, request *Token, own Dot) Token {
 	shared := true
 	for i := range result.Versions {
 		d := result.Versions[i].Dot
-		if d != own && (request == nil || !request.Vector.Covers(d)) {
+		if d != own && (request == nil || !request.Vector.Covers(d)) && !mutation.MergedContext {
 			if shared {
 				t.Vector, shared = t.Vector.Clone(), false
 			}

@@ -1,0 +1,88 @@
+package check
+
+import (
+	"time"
+
+	"github.com/quorate/quorate/version"
+)
+
+// output looks for what left a node and was not on its disk: acknowledgements and answers of a replica that it knows nothing of at the
+// end, and dots of a writer that were met somewhere and that its own disk did not have when it started again.
+func output(m *Model, report func(string, ...any)) {
+	final := map[string]Replica{}
+	for _, rep := range m.Replicas {
+		final[rep.Node] = rep
+	}
+	for _, h := range m.keys {
+		said := func(node string, d version.Dot, at time.Duration, o *Op) {
+			rep, known := final[node]
+			if !known || rep.Clocks == nil || d == (version.Dot{}) || m.lostAt(node, at, 1<<62) {
+				return
+			}
+			if !rep.Clocks[m.partition(h)].Covers(d) {
+				report("%s vouched for %v in %v\n  and knows nothing of it at the end", node, d, o)
+			}
+		}
+		for _, w := range h.writes {
+			for _, node := range w.Acks {
+				if w.Outcome == Acked {
+					said(node, w.dot(), w.Invoked, w.Op)
+				}
+			}
+		}
+		for _, read := range h.reads {
+			if read.Kind == Local {
+				for _, s := range read.Shown {
+					said(read.Node, s.Dot, read.Invoked, read)
+				}
+			}
+		}
+	}
+	m.starts(report)
+}
+
+// starts compares what each node found on its disk with what was met of its former actors, which write no more.
+func (m *Model) starts(report func(string, ...any)) {
+	seen := map[version.ActorID]map[placed]string{}
+	note := func(h *history, d version.Dot, where string) {
+		if d == (version.Dot{}) {
+			return
+		}
+		at := placed{m.partition(h), d}
+		if seen[d.Actor.ID] == nil {
+			seen[d.Actor.ID] = map[placed]string{}
+		}
+		if seen[d.Actor.ID][at] == "" {
+			seen[d.Actor.ID][at] = where
+		}
+	}
+	for _, h := range m.keys {
+		for _, w := range h.writes {
+			if w.Outcome == Acked {
+				note(h, w.dot(), "the answer to "+w.String())
+			}
+		}
+		for _, read := range h.reads {
+			for _, s := range read.Shown {
+				note(h, s.Dot, read.String())
+			}
+		}
+		for _, rep := range m.Replicas {
+			for _, s := range rep.Copies[h.name].Shown {
+				note(h, s.Dot, "the disk of "+rep.Node)
+			}
+		}
+	}
+	for _, start := range m.Starts {
+		if m.lostAt(start.Node, 0, start.At) {
+			continue
+		}
+		for _, actor := range start.Former {
+			for at, where := range seen[actor] {
+				if !start.Clocks[at.partition].Covers(at.dot) {
+					report("%s started at %v without its own %v, met in %s", start.Node, start.At, at.dot, where)
+				}
+			}
+		}
+	}
+}
