@@ -6,7 +6,7 @@ import "slices"
 func clocks(m *Model, report func(string, ...any)) {
 	for _, h := range m.keys {
 		for _, rep := range m.Replicas {
-			if rep.Clocks == nil || !slices.Contains(m.Owners[h.name], rep.Node) {
+			if rep.Clocks == nil || rep.Damaged[h.name] || !slices.Contains(m.Owners[h.name], rep.Node) {
 				continue
 			}
 			clock, held := rep.Clocks[m.partition(h)], rep.Copies[h.name]

@@ -14,7 +14,7 @@ func equal(m *Model, report func(string, ...any)) {
 		}
 		first, node := Copy{}, ""
 		for _, rep := range m.Replicas {
-			if !slices.Contains(m.Owners[h.name], rep.Node) {
+			if rep.Damaged[h.name] || !slices.Contains(m.Owners[h.name], rep.Node) {
 				continue
 			}
 			held := rep.Copies[h.name]

@@ -134,6 +134,8 @@ type Replica struct {
 	Node   string
 	Clocks map[ring.Partition]version.Vector // nil: not known
 	Copies map[KeyName]Copy
+	// Damaged are the keys that it cannot read, and says so.
+	Damaged map[KeyName]bool
 }
 
 // Start is what a node found on its disk when it started.

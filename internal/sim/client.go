@@ -167,7 +167,7 @@ func (c *client) write(l *lifetime, o *check.Op, opts coordinator.Options, token
 	req.Delete = o.Kind == check.Delete
 	if !req.Delete {
 		req.Value = []byte(o.Value)
-		if c.r.IntN(8) == 0 { // too large to ride along in replies
+		if c.r.IntN(50) == 0 { // too large to ride along in replies
 			req.Value = append(req.Value, make([]byte, 5000)...)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -34,8 +35,7 @@ type life struct {
 	mood   atomic.Pointer[mood]
 	// onSync is called once, before the next sync of the log.
 	onSync atomic.Pointer[func()]
-	quick  atomic.Bool // no time passes any more: the node is being closed, and it holds locks over syncs
-	ended  atomic.Bool
+	logged atomic.Int64 // bytes in the present log
 }
 
 func newLife(fs vfs.FS, random *chance) *life {
@@ -69,7 +69,11 @@ func (l *life) file(name string, f vfs.File, err error) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &file{File: f, life: l, name: name, log: strings.HasSuffix(name, ".log")}, nil
+	log := strings.HasSuffix(name, ".log")
+	if log {
+		l.logged.Store(0)
+	}
+	return &file{File: f, life: l, name: name, log: log}, nil
 }
 
 // Create implements vfs.FS.
@@ -125,6 +129,9 @@ func (f *file) Write(p []byte) (int, error) {
 	if err := f.life.check(f.name); err != nil {
 		return 0, err
 	}
+	if f.log {
+		f.life.logged.Add(int64(len(p)))
+	}
 	return f.File.Write(p)
 }
 
@@ -155,8 +162,27 @@ func (l *life) pass() {
 	if hook := l.onSync.Swap(nil); hook != nil {
 		(*hook)()
 	}
-	if mean := l.mood.Load().sync; mean > 0 && !l.quick.Load() {
+	if mean := l.mood.Load().sync; mean > 0 && l.logged.Load() < safeLog && !closingLog() {
 		time.Sleep(time.Duration(l.random.exp() * float64(mean)))
+	}
+}
+
+// safeLog is how many bytes a log may have for its syncs to take time. Beyond it the first memtable of Pebble, of 256 KiB, may fill up;
+// then a new log is begun under the lock that every write takes, behind whatever sync is under way: no time may pass then (doc.go, 2).
+const safeLog = 100 << 10
+
+// closingLog reports whether Pebble is closing a log, which it does with its own lock held when a store that has opened badly is closed.
+func closingLog() bool {
+	var pcs [16]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs[:])])
+	for {
+		frame, more := frames.Next()
+		if strings.HasSuffix(frame.Function, ".closeInternal") {
+			return true
+		}
+		if !more {
+			return false
+		}
 	}
 }
 

@@ -52,7 +52,8 @@ func faultKinds() []faultKind {
 			return []fault.Rule{{Delay: f.Delay, Dist: fault.Exponential, Direction: fault.Out}}
 		}},
 		{name: "duplicate", weight: 2, length: 12 * time.Second, draw: drawLevel, rules: func(f *Fault, _, _ int) []fault.Rule {
-			return []fault.Rule{{Repeat: f.Level, Direction: fault.In}}
+			// Not a write that is handed on to an owner: that has no dot yet, and nothing between nodes sends it twice.
+			return []fault.Rule{{Repeat: f.Level, Direction: fault.In, Kind: fault.Write}, {Repeat: f.Level, Direction: fault.In, Kind: fault.Read}}
 		}},
 		{name: "slow-node", weight: 2, length: 12 * time.Second, draw: drawDelay, rules: func(f *Fault, self, peer int) []fault.Rule {
 			return when(self == f.Node || peer == f.Node, fault.Rule{Delay: 5 * f.Delay, Dist: fault.Exponential, Direction: fault.Out})
@@ -126,7 +127,7 @@ func beginCrashInWrite(w *world, f *Fault) {
 		hook := func() {
 			go func() {
 				time.Sleep(time.Duration(w.random.exp() * 10 * float64(w.plan.Sync)))
-				if n.running() == l {
+				if w.lasts(f) && n.running() == l {
 					w.kill(n, int(100*f.Level))
 				}
 			}()

@@ -20,6 +20,9 @@ type members struct {
 	n    *simNode
 	cfg  cluster.Config
 	dead atomic.Bool
+	// met: it has the state that travels with the table, the properties of buckets: at once if it founded or comes back, and by its
+	// first gossip if it is a namesake.
+	met atomic.Bool
 
 	view atomic.Pointer[tableView]
 	live atomic.Pointer[map[ring.ID]cluster.Liveness]
@@ -68,6 +71,8 @@ func (w *world) startMembers(_ context.Context, n *simNode, cfg cluster.Config) 
 	if err := m.MergeTable(t); err != nil {
 		return nil, err
 	}
+	row, _ := t.Get(cfg.ID)
+	m.met.Store(saved != nil || !row.Fresh)
 	ctx, stop := context.WithCancel(context.Background())
 	m.stop = stop
 	m.work.Go(func() { m.gossip(ctx) })
@@ -154,6 +159,9 @@ func (m *members) Ready() (bool, string) {
 	if m.dead.Load() {
 		return false, "stopping"
 	}
+	if !m.met.Load() {
+		return false, "has met nobody yet"
+	}
 	return true, ""
 }
 
@@ -236,7 +244,9 @@ func (m *members) gossip(ctx context.Context) {
 			_ = peer.MergeTable(m.Table()) // a disk that fails is met again in the next round
 			_ = m.MergeTable(peer.Table())
 			_ = peer.mergeExtra(m.cfg.Extra.State())
-			_ = m.mergeExtra(peer.cfg.Extra.State())
+			if m.mergeExtra(peer.cfg.Extra.State()) == nil && peer.met.Load() && !m.met.Swap(true) {
+				m.changed()
+			}
 		}
 	}
 }

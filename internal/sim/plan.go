@@ -108,6 +108,9 @@ func NewPlan(seed uint64, o Options) Plan {
 		}
 		p.Faults = append(p.Faults, f)
 	}
+	if len(p.Faults) == 0 {
+		p.Faults = []Fault{{Kind: "crash", At: p.Chaos / 2, For: time.Second}}
+	}
 	return p
 }
 

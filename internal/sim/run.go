@@ -199,11 +199,12 @@ func (w *world) readAll(name check.KeyName) bool {
 func (w *world) collect() {
 	for _, n := range w.nodes {
 		s := n.running().store
-		rep := check.Replica{Node: n.name, Clocks: clocksOf(s, w.plan.Partitions), Copies: map[check.KeyName]check.Copy{}}
+		rep := check.Replica{Node: n.name, Clocks: clocksOf(s, w.plan.Partitions), Copies: map[check.KeyName]check.Copy{}, Damaged: map[check.KeyName]bool{}}
 		for name, p := range w.run.Partitions {
 			rec, err := s.Get(store.Key{Partition: p, Bucket: name.Bucket, Key: name.Key})
 			if err != nil {
 				w.trace("%s: %v cannot be read: %v", n.name, name, err)
+				rep.Damaged[name] = true
 				continue
 			}
 			if !rec.IsAbsent() || rec.N > 0 {

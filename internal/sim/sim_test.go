@@ -2,6 +2,7 @@ package sim
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"runtime"
 	"strings"
@@ -45,6 +46,9 @@ func options() Options {
 func simulated(t *testing.T, seed uint64, log func(string)) Result {
 	t.Helper()
 	var r Result
+	// In real time: a bubble that hangs does so for ever.
+	watchdog := time.AfterFunc(time.Minute, func() { panic(fmt.Sprintf("seed %d hangs", seed)) })
+	defer watchdog.Stop()
 	t.Run("", func(t *testing.T) {
 		synctest.Test(t, func(*testing.T) { r = simulate(NewPlan(seed, options()), log) })
 	})
@@ -57,21 +61,19 @@ func TestSeeds(t *testing.T) {
 	if count == 0 {
 		count = 4
 	}
-	var whole, simulatedTime time.Duration
-	began := time.Now()
-	ops := 0
+	sum := newTally()
 	for i := range uint64(count) {
 		seed := *first + i**step
 		r := simulated(t, seed, nil)
-		whole += r.Whole
-		simulatedTime += r.Simulated
-		ops += len(r.History.Ops)
+		sum.add(&r)
 		for _, v := range r.Violations {
 			t.Errorf("seed %d: %v", seed, v)
 		}
+		if err := r.busyEnough(); err != nil {
+			t.Errorf("seed %d: %v", seed, err)
+		}
 	}
-	real := time.Since(began)
-	t.Logf("%d seeds, %d operations, %v simulated in %v: %.1f cluster-hours a minute", count, ops, whole, real.Round(time.Millisecond), whole.Hours()/real.Minutes())
+	t.Log(sum)
 }
 
 // TestOne prints the trace of one seed.

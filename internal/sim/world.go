@@ -308,6 +308,13 @@ func (w *world) finish(f *Fault) {
 	}
 }
 
+// lasts reports whether a fault is still in force.
+func (w *world) lasts(f *Fault) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Contains(w.active, f)
+}
+
 func kindOf(f *Fault) faultKind {
 	kinds := faultKinds()
 	return kinds[slices.IndexFunc(kinds, func(k faultKind) bool { return k.name == f.Kind })]
