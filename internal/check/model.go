@@ -176,6 +176,12 @@ func (m *Model) covered(h *history, o *Op) set {
 		}
 		return s
 	}
+	for _, shown := range o.Shown {
+		if w := h.of(shown); w != nil {
+			s.join(m.replaces(h, w))
+			s.add(w.index)
+		}
+	}
 	for _, d := range o.Token.Seen {
 		if w := h.byDot[d]; w != nil {
 			s.join(m.replaces(h, w))

@@ -53,11 +53,12 @@ type simNode struct {
 	members atomic.Pointer[members]
 	up      atomic.Pointer[lifetime]
 
-	mu     sync.Mutex
-	starts int
-	former []version.ActorID // every number drawn by its store's earlier lives: actors are among them
-	drawn  []version.ActorID // and by the present one
-	busy   bool              // between the end of a life and the beginning of the next
+	mu      sync.Mutex
+	starts  int
+	former  []version.ActorID // every number drawn by its store's earlier lives: actors are among them
+	drawn   []version.ActorID // and by the present one
+	damaged atomic.Bool       // its disk has lost something since the last start
+	busy    bool              // between the end of a life and the beginning of the next
 }
 
 // lifetime is one run of a node, from start to crash.
@@ -280,6 +281,7 @@ func (w *world) restart(n *simNode) {
 // lose notes that a node's disk no longer holds all that it confirmed.
 func (w *world) lose(n *simNode, silent bool) {
 	w.trace("%s loses its disk, silently: %v", n.name, silent)
+	n.damaged.Store(true)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.run.Losses = append(w.run.Losses, check.Loss{Node: n.name, At: w.now(), Silent: silent})
