@@ -106,9 +106,10 @@ func buildImage(t *testing.T) string {
 	out, err := command(nil, "docker", "build", "--force-rm", "-t", image, ".")
 	t.Cleanup(func() {
 		remove(t, "image", "rm", "-f", image)
-		// The classic builder leaves the first stage behind, unless it was there before.
+		// The classic builder leaves the first stage behind. If its last step came from the cache, it was there before.
 		first, _, more := strings.Cut(out, "FROM scratch")
-		if layers := stage.FindAllStringSubmatch(first, -1); more && len(layers) > 0 && !strings.Contains(first, "Using cache") {
+		layers := stage.FindAllStringSubmatch(first, -1)
+		if more && len(layers) > 0 && !strings.Contains(first[strings.LastIndex(first, " : RUN ")+1:], "Using cache") {
 			remove(t, "image", "rm", "-f", layers[len(layers)-1][1])
 		}
 	})
