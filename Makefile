@@ -15,6 +15,10 @@ UNIT    = $(shell $(GO) list ./... | grep -vE '/e2e(/|$$)')
 FUZZTIME ?= 5s
 BENCH    ?= .
 COUNT    ?= 1
+SEEDS    ?= 100
+FIRST    ?= 1
+SIM_JOBS ?= $(shell nproc)
+CHAOS    ?= 2m
 
 ##@ Every day
 .PHONY: help
@@ -69,6 +73,26 @@ fleet: ## the image and the fleet of compose.yaml, on a Docker Engine: killed, c
 .PHONY: manifests
 manifests: ## deploy/kubernetes against the API server's own validation, compose.yaml against Compose version 2
 	cd tools/manifests && $(GO) vet ./... && $(GO) test ./...
+
+.PHONY: sim
+sim: ## whole clusters in virtual time: the seeds kept in internal/sim/testdata, then SEEDS more from FIRST on
+	$(GO) test -c -o bin/sim.test ./internal/sim
+	cd internal/sim && ../../bin/sim.test -test.run 'TestKeptSeeds|TestOrdinaryBuild'
+	cd internal/sim && seq 0 $$(( $(SIM_JOBS) - 1 )) | xargs -P $(SIM_JOBS) -I{} sh -c '../../bin/sim.test -test.run TestSeeds -test.v -test.timeout 3h \
+		-seeds $$(( ($(SEEDS) + $(SIM_JOBS) - 1) / $(SIM_JOBS) )) -first $$(( $(FIRST) + {} )) -step $(SIM_JOBS)'
+
+.PHONY: sim-one
+sim-one: ## one seed with its trace: SEED=n
+	@test -n "$(SEED)" || { echo "make sim-one SEED=n" >&2; exit 2; }
+	$(GO) test -count=1 ./internal/sim -run 'TestOne$$' -seed $(SEED) -v
+
+.PHONY: mutations
+mutations: ## every deliberate sin of internal/mutation, until the checker that is there for it sees it
+	$(GO) test -count=1 -tags mutate ./internal/sim -run TestMutations -timeout 20m -v | grep -E '^ +(---|mutate_test)|^(---|ok|FAIL|panic)'
+
+.PHONY: chaos
+chaos: ## the same workload and checkers on five real processes for CHAOS (2m); as root in network namespaces
+	QUORATE_CHAOS=$(CHAOS) $(GO) test -count=1 -timeout=1h ./e2e -run TestChaos -v
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (5s); all of them, even if one fails

@@ -26,6 +26,7 @@ const (
 type chaos struct {
 	*cluster
 	net   *network      // nil without root: then cuts are the product's own fault rules
+	netem bool          // the kernel can make lines slow; else the fault rules do
 	fill  func() func() // fills the disk of the last node, and returns what makes room; nil where no disk can be mounted
 	r     *rand.Rand
 	count map[string]int
@@ -44,6 +45,13 @@ func TestChaos(t *testing.T) {
 	if probeNamespace() == nil {
 		c.net = plug(t, c.cluster)
 		c.secondSwitch(t)
+		if err := c.nodes[0].shape(true); err != nil {
+			t.Logf("slow lines are fault rules: %v", err)
+		} else if err := c.nodes[0].shape(false); err != nil {
+			t.Fatal(err)
+		} else {
+			c.netem = true
+		}
 	}
 	if probeMount() == nil {
 		disk := mountSmall(t, smallDisk)
@@ -80,7 +88,8 @@ func (c *chaos) run(t *testing.T, length time.Duration, seed uint64) *check.Run 
 	}
 	clients.Wait()
 	c.waitSettled(t)
-	run := &check.Run{Ops: rec.ops, Siblings: map[string]bool{"chaos-kept": true}, Owners: map[check.KeyName][]string{}}
+	run := &check.Run{Ops: rec.ops, Siblings: map[string]bool{"chaos-kept": true}, Owners: map[check.KeyName][]string{},
+		Partitions: map[check.KeyName]check.Partition{}}
 	c.settle(t, run)
 	return run
 }
@@ -179,7 +188,7 @@ func (c *chaos) partition(t *testing.T, side []int, apart bool) {
 // slow makes a node's line late and lossy, or good again.
 func (c *chaos) slow(t *testing.T, n *node, on bool) {
 	t.Helper()
-	if c.net == nil {
+	if !c.netem {
 		if !on {
 			n.breaks(t)
 			return
@@ -187,13 +196,21 @@ func (c *chaos) slow(t *testing.T, n *node, on bool) {
 		n.breaks(t, rule{Peer: "*", Direction: "both", Kind: "any", Loss: 0.05, Delay: "60ms", Dist: "exponential"})
 		return
 	}
-	args := []string{"qdisc", "del", "dev", "data", "root"}
+	if err := n.shape(on); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// shape lets the kernel do it, where it can.
+func (n *node) shape(on bool) error {
+	args := []string{"netns", "exec", n.before[3], "tc", "qdisc", "del", "dev", "data", "root"}
 	if on {
-		args = []string{"qdisc", "add", "dev", "data", "root", "netem", "delay", "60ms", "40ms", "loss", "5%"}
+		args = append(args[:4], "qdisc", "add", "dev", "data", "root", "netem", "delay", "60ms", "40ms", "loss", "5%")
 	}
-	if out, err := exec.Command("ip", append([]string{"netns", "exec", n.before[3], "tc"}, args...)...).CombinedOutput(); err != nil {
-		t.Fatalf("tc %v: %v: %s", args, err, out)
+	if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("ip %v: %w: %s", args, err, out)
 	}
+	return nil
 }
 
 // settle reads every key from all its owners, twice, and then what each of them holds by itself.
@@ -229,7 +246,8 @@ func (c *chaos) settle(t *testing.T, run *check.Run) {
 		run.Replicas = append(run.Replicas, check.Replica{Node: n.name, Copies: map[check.KeyName]check.Copy{}})
 	}
 	for _, name := range names {
-		run.Owners[name] = c.nodes[0].ring(t, "/kv/"+name.Bucket+"/"+name.Key, "").Owners
+		at := c.nodes[0].ring(t, "/kv/"+name.Bucket+"/"+name.Key, "")
+		run.Owners[name], run.Partitions[name] = at.Owners, check.Partition(at.Partition)
 		for i := range run.Replicas {
 			for _, owner := range run.Owners[name] {
 				if owner == run.Replicas[i].Node {
@@ -250,6 +268,9 @@ func (n *node) holds(t *testing.T, name check.KeyName) check.Copy {
 	held := check.Copy{Shown: o.Shown, Vector: o.Token.Vector}
 	if chaosBuckets[name.Bucket] == "lww" {
 		held.MaxLWW = o.Token.Stamp
+	}
+	if len(o.Shown) != len(o.Token.Seen) {
+		held.Hidden = o.Token.Seen
 	}
 	return held
 }

@@ -230,7 +230,7 @@ func (m *Model) shows(h *history, w *write, seen Op) (ok bool, why string) {
 				return true, ""
 			}
 		}
-		if m.replaced(h, w, seen) {
+		if slices.Contains(seen.Token.Seen, w.dot()) || m.replaced(h, w, seen) { // a tombstone is not shown beside values
 			return true, ""
 		}
 		return false, "it is not there, and nobody who had seen it replaced it"
@@ -270,7 +270,7 @@ func (m *Model) final(h *history) Op {
 		lives := h.siblings || s.Stamp.Compare(out.Token.Stamp) >= 0
 		for _, rep := range m.Replicas {
 			c, held := rep.Copies[h.name]
-			if held && slices.Contains(m.Owners[h.name], rep.Node) && c.Vector.Covers(s.Dot) && !slices.Contains(c.Shown, s) {
+			if held && slices.Contains(m.Owners[h.name], rep.Node) && s.Dot != (version.Dot{}) && c.Vector.Covers(s.Dot) && !holds(c.Shown, s.Dot) && !slices.Contains(c.Hidden, s.Dot) {
 				lives = false
 			}
 		}
@@ -279,7 +279,24 @@ func (m *Model) final(h *history) Op {
 			out.Token.Seen = append(out.Token.Seen, s.Dot)
 		}
 	}
+	out.Token.Seen = append(out.Token.Seen, m.hidden(h)...)
 	return out
+}
+
+// hidden are the dots that replicas hold without telling of what, as far as no other replica knows them to be replaced.
+func (m *Model) hidden(h *history) (live []version.Dot) {
+	for _, rep := range m.Replicas {
+		for _, d := range rep.Copies[h.name].Hidden {
+			gone := slices.ContainsFunc(m.Replicas, func(other Replica) bool {
+				c, held := other.Copies[h.name]
+				return held && c.Vector.Covers(d) && !slices.Contains(c.Hidden, d) && !holds(c.Shown, d)
+			})
+			if !gone {
+				live = append(live, d)
+			}
+		}
+	}
+	return live
 }
 
 // partition of a key, where it is known.

@@ -10,6 +10,9 @@ import (
 	"github.com/quorate/quorate/version"
 )
 
+// Partition is ring's.
+type Partition = ring.Partition
+
 // Kind is what an operation asked for.
 type Kind string
 
@@ -127,6 +130,7 @@ type Copy struct {
 	Vector version.Vector // full: with the clock's bases
 	N      uint8
 	MaxLWW version.Stamp
+	Hidden []version.Dot // held too, and not told which of the values or whether a tombstone
 }
 
 // Replica is the final state of one node.

@@ -49,9 +49,7 @@ func simulated(t *testing.T, seed uint64, log func(string)) Result {
 	// In real time: a bubble that hangs does so for ever.
 	watchdog := time.AfterFunc(time.Minute, func() { panic(fmt.Sprintf("seed %d hangs", seed)) })
 	defer watchdog.Stop()
-	t.Run("", func(t *testing.T) {
-		synctest.Test(t, func(*testing.T) { r = simulate(NewPlan(seed, options()), log) })
-	})
+	synctest.Test(t, func(*testing.T) { r = simulate(NewPlan(seed, options()), log) })
 	return r
 }
 
