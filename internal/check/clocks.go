@@ -30,5 +30,6 @@ func (m *Model) accounted(h *history, w *write, held Copy) bool {
 			return true
 		}
 	}
-	return false
+	// What replaced it may have gone with a disk, after its client's next write had covered both.
+	return m.lost(h.name, 0, false) > 0 && m.replaced(h, w, Op{Returned: 1 << 62})
 }

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"slices"
 	"time"
 
 	"github.com/quorate/quorate/version"
@@ -39,6 +40,33 @@ func output(m *Model, report func(string, ...any)) {
 		}
 	}
 	m.starts(report)
+	m.vouched(report)
+}
+
+// vouched compares what each node found on its disk with what it had acknowledged and shown before it went down.
+func (m *Model) vouched(report func(string, ...any)) {
+	for _, start := range m.Starts {
+		held := func(h *history, d version.Dot, o *Op) {
+			if d != (version.Dot{}) && !m.lostAt(start.Node, o.Invoked, start.At) && !start.Clocks[m.partition(h)].Covers(d) {
+				report("%s started at %v without %v, which it had vouched for in %v", start.Node, start.At, d, o)
+			}
+		}
+		for _, h := range m.keys {
+			for _, w := range h.writes {
+				if w.Outcome == Acked && w.Returned < start.At && slices.Contains(w.Acks, start.Node) {
+					held(h, w.dot(), w.Op)
+				}
+			}
+			for _, read := range h.reads {
+				if read.Kind != Local || read.Node != start.Node || read.Returned >= start.At {
+					continue
+				}
+				for _, s := range read.Shown {
+					held(h, s.Dot, read)
+				}
+			}
+		}
+	}
 }
 
 // starts compares what each node found on its disk with what was met of its former actors, which write no more.

@@ -92,6 +92,22 @@ func (c *client) step() {
 		o.Basis = basis.ID
 	}
 	c.do(at, o, opts, basis)
+	if o.Kind == check.Get && o.Outcome == check.OK && bucket != "once" && c.r.IntN(4) == 0 {
+		c.modify(at, o, opts)
+	}
+}
+
+// modify is the rest of read, modify, write: a PUT with the context of what was read just now, and a look at what became of it.
+func (c *client) modify(at *simNode, read *check.Op, opts coordinator.Options) {
+	c.seq++
+	put := &check.Op{Client: c.index, Kind: check.Put, Bucket: read.Bucket, Key: read.Key, Node: at.name, Basis: read.ID,
+		Value: fmt.Sprintf("c%d-%d", c.index, c.seq)}
+	opts.W, opts.R = c.level(), c.level()
+	c.do(at, put, opts, read)
+	if put.Outcome == check.Acked && c.r.IntN(2) == 0 {
+		look := &check.Op{Client: c.index, Kind: check.Get, Bucket: read.Bucket, Key: read.Key, Node: at.name, Basis: put.ID}
+		c.do(at, look, opts, put)
+	}
 }
 
 func boolInt(b bool) int {
@@ -123,7 +139,7 @@ func (c *client) level() quorum.Level {
 	switch c.r.IntN(10) {
 	case 0:
 		return quorum.All
-	case 1:
+	case 1, 2:
 		return 1
 	}
 	return 0

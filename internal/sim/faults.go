@@ -58,6 +58,10 @@ func faultKinds() []faultKind {
 		{name: "slow-node", weight: 2, length: 12 * time.Second, draw: drawDelay, rules: func(f *Fault, self, peer int) []fault.Rule {
 			return when(self == f.Node || peer == f.Node, fault.Rule{Delay: 5 * f.Delay, Dist: fault.Exponential, Direction: fault.Out})
 		}},
+		// Its clock is slow and it gets no writes: what its clients have seen elsewhere has higher stamps than it would issue.
+		{name: "behind", weight: 3, length: 10 * time.Second, rules: func(f *Fault, self, _ int) []fault.Rule {
+			return when(self == f.Node, fault.Rule{Drop: true, Direction: fault.In, Kind: fault.Write})
+		}, draw: drawSlow, begin: beginSkew, end: endSkew},
 		{name: "crash", weight: 5, length: 4 * time.Second, draw: drawUnsynced, begin: beginCrash, end: endCrash},
 		{name: "crash-in-write", weight: 6, length: 4 * time.Second, draw: drawUnsynced, begin: beginCrashInWrite, end: endCrash},
 		{name: "power", weight: 2, length: 2 * time.Second, draw: drawUnsynced, begin: beginPower, end: endPower},
@@ -66,7 +70,7 @@ func faultKinds() []faultKind {
 		{name: "full-disk", weight: 2, length: 8 * time.Second, begin: beginFullDisk, end: endDisk},
 		{name: "failing-disk", weight: 2, length: 3 * time.Second, begin: beginFailingDisk, end: endDisk},
 		{name: "flaky-reads", weight: 1, length: 3 * time.Second, begin: beginFlakyReads, end: endDisk},
-		{name: "wipe", weight: 1, length: 8 * time.Second, losesDisk: true, begin: beginWipe, end: endWipe},
+		{name: "wipe", weight: 2, length: 8 * time.Second, losesDisk: true, begin: beginWipe, end: endWipe},
 		{name: "rollback", weight: 2, length: 6 * time.Second, losesDisk: true, begin: beginRollback, end: endRollback},
 		{name: "bit-flip", weight: 1, length: 4 * time.Second, losesDisk: true, draw: drawLevel, begin: beginFlip, end: endFlip},
 		{name: "skew", weight: 3, length: 15 * time.Second, draw: drawSkew, begin: beginSkew, end: endSkew},
@@ -116,6 +120,10 @@ func drawSkew(r *rand.Rand, _ *Plan, f *Fault) {
 	if r.IntN(2) == 0 {
 		f.Delay /= 10 // within what nodes tolerate
 	}
+}
+
+func drawSlow(r *rand.Rand, _ *Plan, f *Fault) {
+	f.Delay = -time.Duration((0.3 + 4*r.Float64()) * float64(time.Second))
 }
 
 func beginCrash(w *world, f *Fault) { w.kill(w.nodes[f.Node], int(100*f.Level)) }

@@ -20,22 +20,23 @@ var (
 var caughtBy = map[string]struct {
 	checker string
 	within  int
+	only    string // kinds of faults that the plan is limited to, for a sin that needs rare company
 }{
-	"ack-before-sync":     {"output", 20},
-	"send-before-sync":    {"output", 20},
-	"reuse-dot":           {"dots", 60},
-	"merged-context":      {"regular", 20},
-	"stamp-below-context": {"regular", 60},
-	"drop-siblings":       {"regular", 20},
-	"skip-absent-repair":  {"equal", 20},
-	"count-non-owner":     {"regular", 20},
-	"count-gaining":       {"regular", 60},
-	"plain-vector":        {"clocks", 20},
-	"value-beats-delete":  {"resurrection", 20},
-	"forget-session":      {"sessions", 20},
-	"claim-not-written":   {"accounts", 20},
-	"one-ack-less":        {"regular", 20},
-	"leak-pending":        {"bounds", 20},
+	"ack-before-sync":     {"output", 20, ""},
+	"send-before-sync":    {"output", 20, ""},
+	"reuse-dot":           {"dots", 60, ""},
+	"merged-context":      {"regular", 20, ""},
+	"stamp-below-context": {"sessions", 60, "behind"},
+	"drop-siblings":       {"regular", 20, ""},
+	"skip-absent-repair":  {"equal", 20, ""},
+	"count-non-owner":     {"regular", 20, ""},
+	"count-gaining":       {"regular", 60, ""},
+	"plain-vector":        {"clocks", 20, ""},
+	"value-beats-delete":  {"resurrection", 20, ""},
+	"forget-session":      {"sessions", 20, ""},
+	"claim-not-written":   {"accounts", 20, ""},
+	"one-ack-less":        {"regular", 20, ""},
+	"leak-pending":        {"bounds", 20, ""},
 }
 
 func init() {
@@ -57,7 +58,11 @@ func TestMutations(t *testing.T) {
 			if err := mutation.Set(name); err != nil {
 				t.Fatal(err)
 			}
-			defer mutation.Set("")
+			defer func() {
+				*only = ""
+				_ = mutation.Set("") // no sin: there always is that
+			}()
+			*only = want.only
 			firstBy := map[string]int{}
 			for seed := 1; seed <= max(want.within, *tries) && firstBy[want.checker] == 0; seed++ {
 				for _, v := range simulated(t, uint64(seed), nil).Violations {
