@@ -2,6 +2,7 @@ package containers
 
 import (
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -48,6 +49,7 @@ func TestFleet(t *testing.T) {
 		}
 	}
 	faulted(t, f)
+	measured(t, f)
 	wiped(t, f, l)
 }
 
@@ -245,6 +247,22 @@ func owns(t *testing.T, n *node, r *register) bool {
 	a := n.wants(t, http.StatusOK, http.MethodGet, "/cluster/ring?n=3&bucket=fleet&key="+strings.TrimPrefix(r.path, "/kv/fleet/"), "")
 	owners, _, _ := strings.Cut(a.body, `"fallbacks"`)
 	return strings.Contains(owners, `"`+n.name+`"`)
+}
+
+// measured lets the bench tool cut the fleet's last node off through the published ports, and judge what clients saw: the same verdict as
+// on processes that it starts itself.
+func measured(t *testing.T, f *fleet) {
+	t.Helper()
+	var targets []string
+	for _, n := range f.nodes {
+		targets = append(targets, n.url)
+	}
+	out, err := command(nil, "go", "run", "./cmd/quorate", "bench", "staleness", "--scenario", "isolate-one", "--duration", "12s",
+		"--targets", strings.Join(targets, ","), "--out", filepath.Join(t.TempDir(), "result"))
+	if err != nil || !strings.Contains(out, "every promise held") || !strings.Contains(out, "no read was stale") {
+		t.Errorf("bench staleness: %v\n%s", err, out)
+	}
+	f.waitSettled(t)
 }
 
 // faulted recreates the fleet with compose.faults.yaml and isolates a node through its published port.
