@@ -1,7 +1,7 @@
 // Package e2e tests Quorate from the outside: clusters of real `quorate serve` processes on loopback
 // addresses, spoken to over HTTP and by signals, exactly as a user, a script or an operator would.
 //
-// It imports nothing of the product, so that what it asserts is the contract and not the code. It needs a
+// It imports nothing of the product but the checkers of histories (internal/check), so that what it asserts is the contract and not the code. It needs a
 // Unix system, the go command and nothing else; a test that needs more (root to mount a file system, network
 // namespaces) says so and is skipped, unless QUORATE_REQUIRE names what it needs: then it fails.
 //

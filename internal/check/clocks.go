@@ -26,7 +26,7 @@ func (m *Model) accounted(h *history, w *write, held Copy) bool {
 	}
 	for _, s := range held.Shown {
 		v := h.of(s)
-		if v == nil || v == w || m.replaces(h, v).has(w.index) {
+		if v == nil || v == w || v.mayReplace.has(w.index) {
 			return true
 		}
 	}

@@ -3,6 +3,7 @@ package check
 import (
 	"cmp"
 	"fmt"
+	"math/bits"
 	"slices"
 	"time"
 
@@ -16,7 +17,6 @@ type write struct {
 	index int // among the key's writes, by time of invocation
 	// mayReplace are the writes that this one may legitimately replace because its client had been shown them, or what replaced them.
 	mayReplace set
-	known      bool
 	shown      bool // by some answer, or some replica at the end
 }
 
@@ -52,6 +52,13 @@ func (s *set) join(o set) {
 	}
 }
 
+func (s set) len() (n int) {
+	for _, word := range s {
+		n += bits.OnesCount64(word)
+	}
+	return n
+}
+
 // history is what is known of one key.
 type history struct {
 	name     KeyName
@@ -62,7 +69,7 @@ type history struct {
 	byDot    map[version.Dot]*write
 	byID     map[int]*write
 	// wild is what a version may replace that cannot be attributed: the deletes that were not acknowledged, and all they may replace.
-	wild *set
+	wild set
 }
 
 // grace is how much longer than its client a write may go on.
@@ -99,6 +106,7 @@ func NewModel(r *Run) *Model {
 		for _, rep := range r.Replicas {
 			h.attribute(rep.Copies[h.name].Shown)
 		}
+		m.solve(h)
 	}
 	return m
 }
@@ -146,71 +154,72 @@ func (h *history) of(s Shown) *write {
 	return h.byDot[s.Dot]
 }
 
-// replaces is what w may replace, by what its client had been shown.
-func (m *Model) replaces(h *history, w *write) set {
-	if w.known {
-		return w.mayReplace
+// solve finds what each write may replace. The sets grow until nothing changes: what a version that cannot be attributed may replace
+// depends on all of them.
+func (m *Model) solve(h *history) {
+	for changed := true; changed; {
+		changed = false
+		for _, w := range h.writes {
+			if w.Kind == Delete && w.Outcome == Indeterminate {
+				h.wild.join(w.mayReplace)
+				h.wild.add(w.index)
+			}
+		}
+		for _, w := range h.writes {
+			before := w.mayReplace.len()
+			w.mayReplace.join(m.replaces(h, w))
+			changed = changed || w.mayReplace.len() > before
+		}
 	}
-	w.known = true // the basis was answered before w began, so there is no way back to w
+}
+
+// replaces is what w may replace, by what its client had been shown and as far as it is known by now.
+func (m *Model) replaces(h *history, w *write) (s set) {
 	switch {
 	case w.Basis >= 0:
-		w.mayReplace = m.covered(h, m.Ops[w.Basis])
+		return m.covered(h, m.Ops[w.Basis])
 	case w.Kind == Delete && h.siblings:
 		// It removes what a read at some moment while it ran showed.
 		for _, o := range h.writes {
 			if o != w && o.Invoked <= w.Returned+grace {
-				w.mayReplace.add(o.index)
+				s.add(o.index)
 			}
-		}
-	}
-	return w.mayReplace
-}
-
-// covered are the writes that an answer's context may cover.
-func (m *Model) covered(h *history, o *Op) set {
-	var s set
-	if o.IsWrite() {
-		if w := h.byID[o.ID]; w != nil {
-			s.join(m.replaces(h, w))
-			s.add(w.index)
-		}
-		return s
-	}
-	for _, shown := range o.Shown {
-		if w := h.of(shown); w != nil {
-			s.join(m.replaces(h, w))
-			s.add(w.index)
-		}
-	}
-	for _, d := range o.Token.Seen {
-		if w := h.byDot[d]; w != nil {
-			s.join(m.replaces(h, w))
-			s.add(w.index)
-		} else {
-			s.join(m.wild(h))
 		}
 	}
 	return s
 }
 
-func (m *Model) wild(h *history) set {
-	if h.wild != nil {
-		return *h.wild
+// covered are the writes that an answer's context may cover.
+func (m *Model) covered(h *history, o *Op) (s set) {
+	cover := func(w *write) {
+		s.join(w.mayReplace)
+		s.add(w.index)
 	}
-	h.wild = new(set)
-	for _, w := range h.writes {
-		if w.Kind == Delete && w.Outcome == Indeterminate {
-			h.wild.join(m.replaces(h, w))
-			h.wild.add(w.index)
+	if o.IsWrite() {
+		if w := h.byID[o.ID]; w != nil {
+			cover(w)
+		}
+		return s
+	}
+	for _, shown := range o.Shown {
+		if w := h.of(shown); w != nil {
+			cover(w)
 		}
 	}
-	return *h.wild
+	for _, d := range o.Token.Seen {
+		if w := h.byDot[d]; w != nil {
+			cover(w)
+		} else {
+			s.join(h.wild)
+		}
+	}
+	return s
 }
 
 // replaced reports whether some write that began before a time may have replaced w.
 func (m *Model) replaced(h *history, w *write, before Op) bool {
 	for _, v := range h.writes {
-		if v != w && v.Outcome != NotWritten && v.Invoked <= before.Returned && m.replaces(h, v).has(w.index) {
+		if v != w && v.Outcome != NotWritten && v.Invoked <= before.Returned && v.mayReplace.has(w.index) {
 			return true
 		}
 	}
