@@ -50,12 +50,12 @@ func (w *worker) closed(ctx context.Context, stream *workload.Stream) {
 	}
 }
 
-// open takes arrivals as they come.
+// open takes arrivals of its node as they come.
 func (w *worker) open(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for ctx.Err() == nil {
-		at, op := w.run.arrivals.next()
+		at, op := w.run.arrivals[w.node].next()
 		due := w.run.begin.Add(at)
 		if !due.Before(w.run.till) {
 			return

@@ -90,7 +90,7 @@ func TestOpenLoopCountsFromTheArrival(t *testing.T) {
 		t.Errorf("one connection, ten arrivals while one is answered: %+v", r.Total.Latency)
 	}
 	// The schedule is a matter of the seed: it can be counted again.
-	arrivals, want := newArrivals(cfg, workload.NewFrontier(50)), int64(0)
+	arrivals, want := newArrivals(cfg, workload.NewFrontier(50), 0, 1), int64(0)
 	for at, _ := arrivals.next(); at < cfg.Duration; at, _ = arrivals.next() {
 		want++
 	}
@@ -99,9 +99,38 @@ func TestOpenLoopCountsFromTheArrival(t *testing.T) {
 	}
 }
 
+// TestOpenLoopDoesNotAvoidANode lets one of two nodes answer no read: all that was to be asked of it counts as failed, although the other has connections free.
+func TestOpenLoopDoesNotAvoidANode(t *testing.T) {
+	c := newFakeCluster()
+	f, servers := c.dial(t, 2)
+	stalled := servers[0].Listener.Addr().String()
+	c.change = func(_ http.ResponseWriter, r *http.Request) bool {
+		stall := r.Method == http.MethodGet && r.Host == stalled
+		if stall {
+			<-r.Context().Done()
+		}
+		return stall
+	}
+	cfg := short(func(c *Config) {
+		c.Workload.Mix = workload.Mix{workload.Read: 1}
+		c.Rate, c.Duration, c.Timeout = 500, 300*time.Millisecond, time.Millisecond
+	})
+	r, err := Run(t.Context(), f, cfg, &quiet{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	its, want := newArrivals(cfg, workload.NewFrontier(50), 0, 2), int64(0)
+	for at, _ := its.next(); at < cfg.Duration; at, _ = its.next() {
+		want++
+	}
+	if r.Total.Failed < want || r.Total.Succeeded == 0 {
+		t.Errorf("%d arrivals were for a node that does not answer: %+v", want, r.Total)
+	}
+}
+
 func TestArrivalsKeepTheirRate(t *testing.T) {
 	cfg := short(func(c *Config) { c.Rate = 500 })
-	a := newArrivals(cfg, workload.NewFrontier(50))
+	a := newArrivals(cfg, workload.NewFrontier(50), 0, 1)
 	const count = 100_000
 	var last, at time.Duration
 	within := 0 // of the mean gap: 1 - 1/e of them, if they are exponential

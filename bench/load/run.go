@@ -28,9 +28,9 @@ type run struct {
 	hosts    []string // of the nodes
 	values   workload.Values
 	frontier *workload.Frontier
-	arrivals *arrivals // nil in a closed loop
-	warm     *recorder // of what began before the window; it only shows how the warm-up goes
-	recorder *recorder // of what began in it
+	arrivals []*arrivals // by node; none in a closed loop
+	warm     *recorder   // of what began before the window; it only shows how the warm-up goes
+	recorder *recorder   // of what began in it
 	progress Progress
 
 	begin      time.Time // of the load
@@ -196,7 +196,10 @@ func (r *run) measure(ctx context.Context) (*Results, error) {
 	r.from = r.begin.Add(r.cfg.Warmup)
 	r.till = r.from.Add(r.cfg.Duration)
 	if r.cfg.open() {
-		r.arrivals = newArrivals(r.cfg, r.frontier)
+		asked := min(len(r.hosts), r.cfg.Connections) // a node without a connection has no part
+		for i := range asked {
+			r.arrivals = append(r.arrivals, newArrivals(r.cfg, r.frontier, i, asked))
+		}
 	}
 	var busy sync.WaitGroup
 	for i := range r.cfg.Connections {
