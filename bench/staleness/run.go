@@ -123,11 +123,11 @@ func (r *runner) measure(ctx context.Context) error {
 		}
 	}
 	r.clock = history.NewClock(time.Now())
-	if err := r.setUp(ctx); err != nil {
-		return err
-	}
 	if !r.fleet.Started() {
 		defer r.deleteKeys(ctx)
+	}
+	if err := r.setUp(ctx); err != nil {
+		return err
 	}
 	if err := r.load(ctx); err != nil {
 		return err

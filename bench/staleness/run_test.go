@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"reflect"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -173,6 +174,37 @@ func TestHealsWhenInterrupted(t *testing.T) {
 		if len(rules) > 0 {
 			t.Errorf("%s is left with %+v", node, rules)
 		}
+	}
+}
+
+// TestDeletesWhatItPut interrupts a run while keys are put, with a node that deletes nothing: none is left behind.
+func TestDeletesWhatItPut(t *testing.T) {
+	c := newCloud(t, 3)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var puts atomic.Int64
+	c.hang = func(r *http.Request) bool {
+		if r.Method == http.MethodPut && strings.HasPrefix(r.URL.Path, "/kv/") && puts.Add(1) == 10 {
+			cancel()
+		}
+		return false
+	}
+	useless := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodDelete {
+			problem(w, http.StatusServiceUnavailable, "quorum-unavailable", true)
+			return
+		}
+		proxyTo(t, c.nodes[1].URL).ServeHTTP(w, r)
+	})
+	cfg := short(None, strict)
+	cfg.Keys = 100
+	if _, _, err := Run(ctx, c.dial(t, map[int]http.Handler{1: useless}), cfg, quiet{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if puts.Load() < 10 || len(c.values) > 0 {
+		t.Errorf("%d keys are left of %d that were put", len(c.values), puts.Load())
 	}
 }
 
