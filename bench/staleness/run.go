@@ -48,6 +48,8 @@ type runner struct {
 	mu     sync.Mutex
 	log    history.Log
 	counts map[string]*tally // by side
+
+	unhealed error // why a node did not take the heal; only the run's own goroutine knows of it
 }
 
 // tally is what has come so far, for Progress.
@@ -74,6 +76,9 @@ func Run(ctx context.Context, f *fleet.Fleet, cfg Config, progress Progress) (*R
 	}
 	r.label()
 	results, err := newResults(cfg, r.setting(started), r.log)
+	if err == nil && r.unhealed != nil {
+		results.Unknown = append(results.Unknown, fmt.Sprintf("when all of the cut was healed: %v", r.unhealed))
+	}
 	return results, r.log, err
 }
 
@@ -132,6 +137,11 @@ func (r *runner) measure(ctx context.Context) error {
 	if err := r.load(ctx); err != nil {
 		return err
 	}
+	if r.unhealed != nil {
+		if left := healAnyway(ctx, r.fleet); left != nil {
+			r.progress.Phase(fmt.Sprintf("FAULTS ARE LEFT BEHIND, unless the node has ended: %v", left))
+		}
+	}
 	return r.finish(ctx)
 }
 
@@ -174,7 +184,7 @@ func (r *runner) cutAndHeal(ctx context.Context, start int64) (err error) {
 				return
 			}
 			if left := healAnyway(ctx, r.fleet); left != nil {
-				r.progress.Phase(fmt.Sprintf("FAULTS ARE LEFT BEHIND: %v", left))
+				r.progress.Phase(fmt.Sprintf("FAULTS ARE LEFT BEHIND, unless the node has ended: %v", left))
 			}
 		}()
 		if err := setFaults(ctx, r.fleet, func(node string) []fault.Rule { return cutRules(node, r.side) }); err != nil {
@@ -186,7 +196,11 @@ func (r *runner) cutAndHeal(ctx context.Context, start int64) (err error) {
 	}
 	if r.cfg.Scenario != None {
 		if err := setFaults(ctx, r.fleet, nil); err != nil {
-			return fmt.Errorf("heal: %w", err)
+			if ctx.Err() != nil {
+				return fmt.Errorf("heal: %w", err)
+			}
+			r.unhealed = err // a node that has died is what the run is to tell of, not what ends it
+			r.progress.Phase(fmt.Sprintf("heal: %v", err))
 		}
 	}
 	r.mark(markHealed)

@@ -177,6 +177,34 @@ func TestHealsWhenInterrupted(t *testing.T) {
 	}
 }
 
+// TestNodeThatDoesNotHeal has a node that takes no rules after the cut, as one that has died: what was found is told, and that it is not all.
+func TestNodeThatDoesNotHeal(t *testing.T) {
+	c := newCloud(t, 3)
+	var faults atomic.Int64
+	deaf := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/faults" && faults.Add(1) > 2 { // after the first removal, and the cut
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		proxyTo(t, c.nodes[2].URL).ServeHTTP(w, r)
+	})
+	cfg := short(IsolateOne, strict)
+	cfg.Settle = 100 * time.Millisecond
+	results, log, err := Run(t.Context(), c.dial(t, map[int]http.Handler{2: deaf}), cfg, quiet{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if total, _ := loadOps(log); total != arrivals(cfg, 3) {
+		t.Errorf("%d operations in the log, %d arrivals", total, arrivals(cfg, 3))
+	}
+	if unknown := strings.Join(results.Unknown, "; "); !strings.Contains(unknown, "set faults of node-3") || len(results.Broken) > 0 {
+		t.Errorf("unknown: %q, broken: %q", unknown, results.Broken)
+	}
+	if len(c.rules["node-1"])+len(c.rules["node-2"]) > 0 {
+		t.Errorf("rules are left: %+v", c.rules)
+	}
+}
+
 // TestDeletesWhatItPut interrupts a run while keys are put, with a node that deletes nothing: none is left behind.
 func TestDeletesWhatItPut(t *testing.T) {
 	c := newCloud(t, 3)
