@@ -74,9 +74,14 @@ func (o *fleetFlags) open(ctx context.Context, allowFaults bool, p *progress) (*
 	return fleet.Start(ctx, cfg)
 }
 
-// interruptible ends its context at the first Ctrl-C or SIGTERM. The second one ends this process at once, and with it what it has started.
+// interruptible ends its context at the first Ctrl-C or SIGTERM, or when the terminal goes away. The second one ends this process at once, and with
+// it what it has started; faults that it has set at targets stay.
 func interruptible(parent context.Context) (context.Context, context.CancelFunc) {
-	ctx, stop := signal.NotifyContext(parent, os.Interrupt, syscall.SIGTERM)
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // nohup
+		signals = append(signals, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(parent, signals...)
 	context.AfterFunc(ctx, stop)
 	return ctx, stop
 }

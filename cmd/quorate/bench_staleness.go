@@ -108,6 +108,11 @@ func (o *stalenessOptions) validate(f *pflag.FlagSet) error {
 	if err := o.cfg.Validate(nodes); err != nil {
 		return &usageError{err}
 	}
+	for _, q := range o.cfg.Quorums { // targets may be only some of the nodes
+		if len(o.targets) == 0 && max(q.W, q.R) > o.nodes {
+			return usagef("--quorums: %s cannot be reached with --nodes %d", staleness.Name(q), o.nodes)
+		}
+	}
 	return nil
 }
 
@@ -119,6 +124,7 @@ func (o *stalenessOptions) run(ctx context.Context, out io.Writer, p *progress) 
 	if err := os.MkdirAll(dir, 0o755); err != nil { // a mistake in it is better known before the measurement than after
 		return err
 	}
+	defer os.Remove(dir) // if nothing came to be in it
 	return o.measured(ctx, o.cfg.Scenario != staleness.None, p, func(ctx context.Context, f *fleet.Fleet) error {
 		results, log, err := staleness.Run(ctx, f, o.cfg, p)
 		p.end()

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"testing"
@@ -78,13 +79,30 @@ func TestExitStatus(t *testing.T) {
 		"bench load --bucket a/b":            2,
 		"bench load --w most":                2,
 		"bench load --targets nowhere":       1,
-		"bench load --targets http://127.0.0.1:1": 1,
+		"bench load --targets http://127.0.0.1:1":   1,
+		"bench staleness now":                       2,
+		"bench staleness --scenario thirds":         2,
+		"bench staleness --quorums 3/4/1":           2,
+		"bench staleness --nodes 1":                 2,
+		"bench staleness --nodes 1 --scenario none": 2,
+		"bench staleness --nodes 2 --quorums 3/1/3": 2,
 	} {
 		if got, out, errOut := quorate(t, "", strings.Fields(line)...); got != want {
 			t.Errorf("quorate %s: %d, want %d\n%s%s", line, got, want, out, errOut)
 		} else if got != 0 && (errOut == "" || out != "") {
 			t.Errorf("quorate %s failed and printed %q", line, out)
 		}
+	}
+}
+
+// TestStalenessLeavesNoEmptyDirectory fails before there is anything to keep.
+func TestStalenessLeavesNoEmptyDirectory(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if got, out, errOut := quorate(t, "", "bench", "staleness", "--scenario", "none", "--targets", "http://127.0.0.1:1"); got != 1 {
+		t.Errorf("%d\n%s%s", got, out, errOut)
+	}
+	if left, err := filepath.Glob("*"); err != nil || len(left) > 0 {
+		t.Errorf("%v, %v", left, err)
 	}
 }
 
