@@ -59,6 +59,7 @@ type QuorumResults struct {
 	CaughtUp   *float64       `json:"heal_to_caught_up_ms"`  // the same, of those that missed what was acknowledged before the heal
 	Attempts   int            `json:"attempts"`
 	Fates      map[string]int `json:"fates"`
+	Overtaken  int            `json:"overtaken"` // acknowledged, and replaced by an older one of unknown outcome
 	Replicas   Replicas       `json:"replicas"`
 	Timeline   []Line         `json:"timeline"`
 }
@@ -177,6 +178,7 @@ func quorumResults(cfg Config, q history.Quorum, log history.Log, verdicts []his
 		return &after
 	}
 	out.AfterHeal, out.CaughtUp = afterHeal(math.MaxInt64), afterHeal(healed)
+	out.Overtaken = history.CountOvertaken(log.Ops, verdicts, q)
 	fates := history.CountFates(log.Ops, verdicts, q)
 	out.Attempts = fates.Total()
 	for _, fate := range history.AllFates() {
@@ -229,6 +231,9 @@ func (r *Results) judge(q history.Quorum, found *QuorumResults) {
 		if wrong.count > 0 {
 			r.Broken = append(r.Broken, fmt.Sprintf("%s: %d %s", Name(q), wrong.count, wrong.words))
 		}
+	}
+	if found.Overtaken > 0 {
+		r.Unknown = append(r.Unknown, fmt.Sprintf("%s: whether %d acknowledged writes are lost that were replaced by older ones of unknown outcome", Name(q), found.Overtaken))
 	}
 	if count := found.Fates[history.Undetermined.String()]; count > 0 {
 		r.Unknown = append(r.Unknown, fmt.Sprintf("%s: the fates of %d writes, whose keys could not be read from all replicas in the end", Name(q), count))

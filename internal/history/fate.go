@@ -65,6 +65,9 @@ func (k *register) fates(verdicts []Verdict) {
 			fate = k.fate(a, end)
 		}
 		verdicts[a.at].Fate = fate
+		verdicts[a.at].Overtaken = fate == LWWOverwritten && !slices.ContainsFunc(end.winners, func(w *attempt) bool {
+			return w.op.Outcome != Indeterminate || w.op.Returned >= a.op.Invoked
+		})
 	}
 }
 

@@ -17,7 +17,8 @@ type Verdict struct {
 	Session   bool  // violated: what it returned is older than what the context that it sent had seen
 	Foreign   bool  // it returned a value that no attempt wrote to this key, or that was not yet sent
 
-	Fate Fate // of a write attempt; 0 of a read
+	Fate      Fate // of a write attempt; 0 of a read
+	Overtaken bool // of an lww-overwritten one: all that is there are attempts of unknown outcome that were given up before it was sent
 }
 
 // Fresh tells whether an answered read missed nothing.

@@ -103,6 +103,9 @@ func parseValues(t *testing.T, text string) []Value {
 func describe(o *Op, v *Verdict) string {
 	switch {
 	case o.IsWrite():
+		if v.Overtaken {
+			return v.Fate.String() + " overtaken"
+		}
 		return v.Fate.String()
 	case !o.Answered():
 		return "unavailable"

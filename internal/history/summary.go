@@ -144,6 +144,17 @@ func CountFates(ops []Op, verdicts []Verdict, q Quorum) Fates {
 	return fates
 }
 
+// CountOvertaken counts the acknowledged writes of a quorum in whose place an older one of unknown outcome is: its request was late, or it was sent again.
+func CountOvertaken(ops []Op, verdicts []Verdict, q Quorum) int {
+	count := 0
+	for i := range ops {
+		if o := &ops[i]; verdicts[i].Overtaken && (Quorum{o.N, o.W, o.R}) == q {
+			count++
+		}
+	}
+	return count
+}
+
 // Window is when the first and the last stale read were sent; Stale is how many there were.
 type Window struct {
 	First, Last int64
