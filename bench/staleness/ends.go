@@ -210,11 +210,11 @@ func (r *runner) standing(start int64) string {
 	defer r.mu.Unlock()
 	state := "before the cut"
 	switch {
-	case markAt(r.log.Marks, markEnd) > 0:
+	case markAt(r.log.Marks, markEnd) != never:
 		state = "waiting for answers"
-	case markAt(r.log.Marks, markHealed) > 0:
+	case markAt(r.log.Marks, markHealed) != never:
 		state = "healed"
-	case markAt(r.log.Marks, markCut) > 0:
+	case markAt(r.log.Marks, markCut) != never:
 		state = "CUT"
 	}
 	if r.cfg.Scenario == None {

@@ -17,19 +17,25 @@ const (
 	PictureFile = "staleness.svg"
 )
 
-// Save writes the results, the log and the picture into a directory that exists.
-func Save(dir string, r *Results, log history.Log) error {
+// Save writes the log, and the results and the picture if there are results, into a directory that exists. It returns the names of the files.
+func Save(dir string, r *Results, log history.Log) ([]string, error) {
+	if err := saveLog(filepath.Join(dir, LogFile), log); err != nil {
+		return nil, err
+	}
+	if r == nil {
+		return []string{LogFile}, nil
+	}
 	document, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
-		return fmt.Errorf("encode results: %w", err)
+		return nil, fmt.Errorf("encode results: %w", err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, ResultsFile), append(document, '\n'), 0o644); err != nil {
-		return err
+		return nil, err
 	}
 	if err := os.WriteFile(filepath.Join(dir, PictureFile), r.SVG(), 0o644); err != nil {
-		return err
+		return nil, err
 	}
-	return saveLog(filepath.Join(dir, LogFile), log)
+	return []string{ResultsFile, LogFile, PictureFile}, nil
 }
 
 func saveLog(path string, log history.Log) (err error) {

@@ -25,10 +25,13 @@ func (r *Results) printTimeline(s *strings.Builder, q *QuorumResults) {
 	}
 	marks := []rune(strings.Repeat(" ", timelineSlices+1))
 	for _, m := range []struct {
-		at   float64
+		at   *float64
 		name string
 	}{{r.Cut, "^cut"}, {r.Healed, "^healed"}} {
-		at := int(m.at / r.Settings.Duration * timelineSlices)
+		if m.at == nil {
+			continue
+		}
+		at := int(*m.at / r.Settings.Duration * timelineSlices)
 		for i, letter := range []rune(m.name) {
 			if at+i < len(marks) {
 				marks[at+i] = letter
@@ -135,10 +138,13 @@ func (r *Results) svgMarks(s *strings.Builder, bottom int) {
 		return
 	}
 	for _, m := range []struct {
-		at   float64
+		at   *float64
 		name string
 	}{{r.Cut, "cut"}, {r.Healed, "healed"}} {
-		x := r.svgX(m.at)
+		if m.at == nil {
+			continue
+		}
+		x := r.svgX(*m.at)
 		fmt.Fprintf(s, `<line x1="%.1f" y1="%d" x2="%.1f" y2="%d" stroke="#222" stroke-dasharray="4 3"/>`, x, svgTop-6, x, bottom+4)
 		fmt.Fprintf(s, `<text x="%.1f" y="%d" text-anchor="middle">%s</text>`+"\n", x, svgTop-10, m.name)
 	}

@@ -11,19 +11,20 @@ import (
 
 // Results is what a run found: the document results.json. Times of the run count from the beginning of the load.
 type Results struct {
-	Format   int             `json:"format"`
-	Tool     string          `json:"tool"`
-	Build    string          `json:"build"`
-	Started  time.Time       `json:"started"`
-	Settings Settings        `json:"settings"`
-	Nodes    []Node          `json:"nodes"`
-	Cut      float64         `json:"cut_s"`
-	Healed   float64         `json:"healed_s"`
-	End      float64         `json:"end_s"`
-	Lag      *Percentiles    `json:"lag_ms"` // from when operations were due to when they were sent
-	Quorums  []QuorumResults `json:"quorums"`
-	Broken   []string        `json:"broken"`  // promises of the cluster that did not hold, in words
-	Unknown  []string        `json:"unknown"` // what could not be found out, in words
+	Format     int             `json:"format"`
+	Tool       string          `json:"tool"`
+	Build      string          `json:"build"`
+	Started    time.Time       `json:"started"`
+	Settings   Settings        `json:"settings"`
+	Nodes      []Node          `json:"nodes"`
+	Incomplete string          `json:"incomplete,omitempty"` // why the run did not come to its end
+	Cut        *float64        `json:"cut_s"`                // nil if it did not come to that
+	Healed     *float64        `json:"healed_s"`
+	End        *float64        `json:"end_s"`
+	Lag        *Percentiles    `json:"lag_ms"` // from when operations were due to when they were sent
+	Quorums    []QuorumResults `json:"quorums"`
+	Broken     []string        `json:"broken"`  // promises of the cluster that did not hold, in words
+	Unknown    []string        `json:"unknown"` // what could not be found out, in words
 }
 
 // Settings are those of the Config.
@@ -129,14 +130,21 @@ func (r *runner) setting(started time.Time) *Results {
 	return results
 }
 
-// newResults judges the log and sums it up.
+// newResults judges the log, which has the mark load, and sums it up.
 func newResults(cfg Config, results *Results, log history.Log) (*Results, error) {
 	verdicts, err := history.Judge(log.Ops)
 	if err != nil {
 		return nil, fmt.Errorf("judge the log: %w", err)
 	}
 	start := markAt(log.Marks, markLoad)
-	at := func(mark string) float64 { return seconds(markAt(log.Marks, mark) - start) }
+	at := func(mark string) *float64 {
+		moment := markAt(log.Marks, mark)
+		if moment == never {
+			return nil
+		}
+		second := seconds(moment - start)
+		return &second
+	}
 	results.Cut, results.Healed, results.End = at(markCut), at(markHealed), at(markEnd)
 	results.Broken, results.Unknown = []string{}, []string{}
 	var lags []int64

@@ -2,7 +2,9 @@ package staleness
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -55,7 +57,8 @@ type runner struct {
 // tally is what has come so far, for Progress.
 type tally struct{ reads, readsFailed, writes, writesFailed int }
 
-// Run measures the cluster, and returns the log and what it says. An error means that the run could not be done; what it found is in the Results.
+// Run measures the cluster, and returns the log and what it says. An error means that the run could not be done, or not to its end: the log is then what
+// came of it until then, and the Results are nil if it failed before the load.
 func Run(ctx context.Context, f *fleet.Fleet, cfg Config, progress Progress) (*Results, history.Log, error) {
 	if err := cfg.Validate(len(f.Nodes())); err != nil {
 		return nil, history.Log{}, err
@@ -68,18 +71,25 @@ func Run(ctx context.Context, f *fleet.Fleet, cfg Config, progress Progress) (*R
 	defer r.close()
 	ctx, stop := failWith(ctx, f)
 	defer stop()
-	if err := r.measure(ctx); err != nil {
-		if ctx.Err() != nil {
-			err = context.Cause(ctx)
-		}
-		return nil, history.Log{}, err
+	failed := r.measure(ctx)
+	if failed != nil && ctx.Err() != nil {
+		failed = context.Cause(ctx)
 	}
 	r.label()
+	if markAt(r.log.Marks, markLoad) == never {
+		return nil, r.log, failed
+	}
 	results, err := newResults(cfg, r.setting(started), r.log)
-	if err == nil && r.unhealed != nil {
+	if err != nil {
+		return nil, r.log, errors.Join(failed, err)
+	}
+	if failed != nil {
+		results.Incomplete = failed.Error()
+	}
+	if r.unhealed != nil {
 		results.Unknown = append(results.Unknown, fmt.Sprintf("when all of the cut was healed: %v", r.unhealed))
 	}
-	return results, r.log, err
+	return results, r.log, failed
 }
 
 // failWith ends the context when a node of ours ends.
@@ -310,9 +320,12 @@ func (r *runner) label() {
 	}
 }
 
-// markAt is when the last mark of that name was; 0 if there is none.
+// never is when what did not happen was: after everything.
+const never = math.MaxInt64
+
+// markAt is when the last mark of that name was, or never.
 func markAt(marks []history.Mark, name string) int64 {
-	at := int64(0)
+	at := int64(never)
 	for _, m := range marks {
 		if m.Name == name {
 			at = m.At

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -174,6 +175,57 @@ func TestHealsWhenInterrupted(t *testing.T) {
 		if len(rules) > 0 {
 			t.Errorf("%s is left with %+v", node, rules)
 		}
+	}
+}
+
+// TestInterruptedRunIsTold interrupts a run while keys are put, before the cut, and in it: what had been done until then is in the log, in its phase.
+func TestInterruptedRunIsTold(t *testing.T) {
+	for _, at := range []struct {
+		name   string
+		phases []string
+		cut    bool
+	}{{"setup", []string{phaseSetup}, false}, {"before", []string{phaseSetup, phaseBefore}, false}, {"during", []string{phaseSetup, phaseBefore, phaseDuring}, true}} {
+		t.Run(at.name, func(t *testing.T) {
+			c := newCloud(t, 3)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			c.hang = func(r *http.Request) bool {
+				if at.name == "setup" || at.name == "before" && r.Method == http.MethodGet {
+					cancel()
+				}
+				return false
+			}
+			if at.cut {
+				c.faults = cancel
+			}
+			results, log, err := Run(ctx, c.dial(t, nil), short(Halves, strict), quiet{})
+			if !errors.Is(err, context.Canceled) || len(log.Ops) == 0 {
+				t.Fatalf("error %v, %d operations", err, len(log.Ops))
+			}
+			for i := range log.Ops {
+				if !slices.Contains(at.phases, log.Ops[i].Phase) {
+					t.Fatalf("%+v", log.Ops[i])
+				}
+			}
+			dir := t.TempDir()
+			if files, err := Save(dir, results, log); err != nil || !slices.Contains(files, LogFile) {
+				t.Errorf("saved %v, error %v", files, err)
+			}
+			if at.name == "setup" {
+				if results != nil {
+					t.Errorf("results of no load: %+v", results)
+				}
+				return
+			}
+			var out strings.Builder
+			if err := results.Print(&out); err != nil {
+				t.Fatal(err)
+			}
+			if results.Incomplete == "" || (results.Cut != nil) != at.cut || results.Healed != nil || len(results.Broken) > 0 ||
+				!strings.Contains(out.String(), "INCOMPLETE") || strings.Contains(out.String(), "every promise held") || strings.Contains(out.String(), "after the heal") {
+				t.Errorf("%+v\n%s", results, out.String())
+			}
+		})
 	}
 }
 

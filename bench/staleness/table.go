@@ -26,6 +26,9 @@ func (r *Results) Print(out io.Writer) error {
 
 func (r *Results) printHead(s *strings.Builder) {
 	set := &r.Settings
+	if r.Incomplete != "" {
+		fmt.Fprintf(s, "INCOMPLETE: %s; this is what had been measured until then\n", r.Incomplete)
+	}
 	fmt.Fprintf(s, "%d nodes, scenario %s, %.0f s; per quorum: keys %d, writes %.4g/s, reads %.4g/s, ", len(r.Nodes), set.Scenario, set.Duration, set.Keys, set.Writes, set.Reads)
 	if set.Repair {
 		s.WriteString("reads repair\n")
@@ -33,7 +36,7 @@ func (r *Results) printHead(s *strings.Builder) {
 		s.WriteString("reads do not repair\n")
 	}
 	if set.Scenario != None.String() {
-		fmt.Fprintf(s, "cut at %.1f s, healed at %.1f s:", r.Cut, r.Healed)
+		fmt.Fprintf(s, "cut %s, healed %s:", moment(r.Cut), moment(r.Healed))
 		for _, n := range r.Nodes {
 			fmt.Fprintf(s, " %s=%s", n.Name, n.Side)
 		}
@@ -76,7 +79,7 @@ func (q *QuorumResults) printWindow(s *strings.Builder, r *Results) {
 		fmt.Fprintf(s, "stale reads from %.2f s to %.2f s", *q.FirstStale, *q.LastStale)
 	}
 	switch {
-	case r.Settings.Scenario == None.String():
+	case r.Settings.Scenario == None.String() || r.Healed == nil:
 	case q.AfterHeal == nil:
 		s.WriteString("; none after the heal")
 	default:
@@ -87,7 +90,7 @@ func (q *QuorumResults) printWindow(s *strings.Builder, r *Results) {
 			fmt.Fprintf(s, "; what was acknowledged before the heal was missed for %.0f ms after it", *q.CaughtUp)
 		}
 	}
-	if q.LastStale != nil && r.End-*q.LastStale < r.Settings.Duration/timelineSlices {
+	if q.LastStale != nil && r.End != nil && *r.End-*q.LastStale < r.Settings.Duration/timelineSlices {
 		s.WriteString("; the run ended before that did")
 	}
 	fmt.Fprintf(s, "\nin the end %d of %d replicas hold something else than all of them together", q.Replicas.Behind, q.Replicas.Read)
@@ -137,13 +140,21 @@ func (r *Results) printVerdict(s *strings.Builder) {
 	for _, words := range r.Unknown {
 		fmt.Fprintf(s, "UNKNOWN %s\n", words)
 	}
-	if len(r.Broken)+len(r.Unknown) == 0 {
+	if len(r.Broken)+len(r.Unknown) == 0 && r.Incomplete == "" {
 		s.WriteString("every promise held: no acknowledged write lost, nothing refused or replaced came up, no stale read where r + w > n\n")
 	}
 }
 
 // nothing stands where there is nothing to say.
 const nothing = "–"
+
+// moment is when something happened in the run, if it did.
+func moment(second *float64) string {
+	if second == nil {
+		return "never"
+	}
+	return fmt.Sprintf("at %.1f s", *second)
+}
 
 // probability has as many nines as are true: 0.99996 is not 1.
 func probability(p *float64) string {

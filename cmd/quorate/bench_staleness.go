@@ -128,12 +128,21 @@ func (o *stalenessOptions) run(ctx context.Context, out io.Writer, p *progress) 
 	return o.measured(ctx, o.cfg.Scenario != staleness.None, p, func(ctx context.Context, f *fleet.Fleet) error {
 		results, log, err := staleness.Run(ctx, f, o.cfg, p)
 		p.end()
+		if len(log.Ops) == 0 {
+			return err
+		}
+		if results != nil {
+			results.Build = buildLine()
+			err = errors.Join(err, results.Print(out))
+		}
+		files, saveErr := staleness.Save(dir, results, log)
+		err = errors.Join(err, saveErr)
+		if len(files) > 0 {
+			p.Phase(fmt.Sprintf("in %s: %s", dir, strings.Join(files, ", ")))
+		}
 		if results == nil {
 			return err
 		}
-		results.Build = buildLine()
-		err = errors.Join(err, staleness.Save(dir, results, log), results.Print(out))
-		p.Phase(fmt.Sprintf("%s, %s and %s are in %s", staleness.ResultsFile, staleness.LogFile, staleness.PictureFile, dir))
 		if wrong := append(results.Broken, results.Unknown...); len(wrong) > 0 {
 			err = errors.Join(err, errors.New(strings.Join(wrong, "; ")))
 		}
