@@ -133,15 +133,25 @@ func (r *runner) allAlive(ctx context.Context) bool {
 	return true
 }
 
+// ownersOf asks who has a key, and returns who knew: a node may be down.
+func (r *runner) ownersOf(ctx context.Context, at place) (through *probe, owners []string) {
+	for i := range r.probes {
+		p := r.probes[(at.key+i)%len(r.probes)]
+		if view, err := p.client.Ring(ctx, r.bucketOf(at.quorum), keyName(at.key), at.quorum.N); err == nil {
+			return p, view.Owners
+		}
+	}
+	return nil, nil
+}
+
 // readEnd reads a key in each replica's own store, and then from all of them through one node; it tells whether the latter has an answer.
 func (r *runner) readEnd(ctx context.Context, at place) bool {
-	through := r.probes[at.key%len(r.probes)]
-	o := r.operation(history.Get, at, phaseFinal)
-	view, err := through.client.Ring(ctx, o.Bucket, o.Key, at.quorum.N)
-	if err != nil {
+	through, owners := r.ownersOf(ctx, at)
+	if through == nil {
 		return false
 	}
-	for _, owner := range view.Owners {
+	o := r.operation(history.Get, at, phaseFinal)
+	for _, owner := range owners {
 		for _, p := range r.probes {
 			if p.node == owner {
 				local := r.operation(history.Get, at, phaseFinal)

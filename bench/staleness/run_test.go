@@ -257,6 +257,36 @@ func TestNodeThatDoesNotHeal(t *testing.T) {
 	}
 }
 
+// TestDeadReplica has a node that is away in the end, so that no key can be read from all replicas: the others prove what became of the writes.
+func TestDeadReplica(t *testing.T) {
+	c := newCloud(t, 3)
+	proxies := map[int]http.Handler{}
+	for i := range c.nodes {
+		proxies[i] = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			q := r.URL.Query()
+			if q.Get("r") == "all" || i == 0 && (q.Get("local") != "" || r.URL.Path == "/cluster/ring") {
+				problem(w, http.StatusServiceUnavailable, "quorum-unavailable", false)
+				return
+			}
+			proxyTo(t, c.nodes[i].URL).ServeHTTP(w, r)
+		})
+	}
+	cfg := short(None, strict)
+	cfg.Settle = 100 * time.Millisecond
+	results, _, err := Run(t.Context(), c.dial(t, proxies), cfg, quiet{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := results.Quorums[0]
+	if q.Fates["acked-present"] != cfg.Keys || q.Fates["undetermined"]+q.Fates["lost"] > 0 || len(results.Unknown)+len(results.Broken) > 0 {
+		t.Errorf("fates %v, unknown: %v, broken: %v", q.Fates, results.Unknown, results.Broken)
+	}
+	var out strings.Builder
+	if err := results.Print(&out); err != nil || !strings.Contains(out.String(), "no replica could be compared") {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+}
+
 // TestDeletesWhatItPut interrupts a run while keys are put, with a node that deletes nothing: none is left behind.
 func TestDeletesWhatItPut(t *testing.T) {
 	c := newCloud(t, 3)

@@ -93,7 +93,11 @@ func (q *QuorumResults) printWindow(s *strings.Builder, r *Results) {
 	if q.LastStale != nil && r.End != nil && *r.End-*q.LastStale < r.Settings.Duration/timelineSlices {
 		s.WriteString("; the run ended before that did")
 	}
-	fmt.Fprintf(s, "\nin the end %d of %d replicas hold something else than all of them together", q.Replicas.Behind, q.Replicas.Read)
+	if q.Replicas.Read > 0 {
+		fmt.Fprintf(s, "\nin the end %d of %d replicas hold something else than all of them together", q.Replicas.Behind, q.Replicas.Read)
+	} else {
+		s.WriteString("\nin the end no replica could be compared with all of them together")
+	}
 	if q.Replicas.Unreadable > 0 {
 		fmt.Fprintf(s, " (%d could not be read)", q.Replicas.Unreadable)
 	}
@@ -111,7 +115,7 @@ var fateWords = map[history.Fate]string{
 	history.Refused:        "refused, and never seen",
 	history.Phantom:        "refused, and yet there or seen",
 	history.Resurrected:    "replaced, and there again",
-	history.Undetermined:   "the key could not be read in the end",
+	history.Undetermined:   "not all replicas could be read in the end, and the others do not tell",
 }
 
 func (r *Results) printFates(s *strings.Builder) {

@@ -4,7 +4,8 @@ import (
 	"slices"
 )
 
-// Fate is what became of a write attempt, as the final state of its key shows it: the last answered read that is marked as final.
+// Fate is what became of a write attempt, as the final state of its key shows it: the last answered read that is marked as final. Without one, the last
+// looks at single replicas prove what they can.
 type Fate uint8
 
 // The fates. Lost, Phantom and Resurrected are anomalies whatever the quorum.
@@ -18,7 +19,7 @@ const (
 	Refused                        // not written, as the answer said
 	Phantom                        // not written, as the answer said, and yet there or seen by a read
 	Resurrected                    // there again, although a later write was acknowledged and seen
-	Undetermined                   // the final state could not be read
+	Undetermined                   // the final state could not be read, and no replica that could be read proves more
 	fateCount
 )
 
@@ -59,10 +60,13 @@ type ending struct {
 
 func (k *register) fates(verdicts []Verdict) {
 	end, known := k.ending()
+	if !known {
+		end = k.partialEnding()
+	}
 	for _, a := range k.byValue {
-		fate := Undetermined
-		if known {
-			fate = k.fate(a, end)
+		fate := k.fate(a, end)
+		if !known && !provable(a, fate) {
+			fate = Undetermined
 		}
 		verdicts[a.at].Fate = fate
 		verdicts[a.at].Overtaken = fate == LWWOverwritten && !slices.ContainsFunc(end.winners, func(w *attempt) bool {
@@ -95,6 +99,50 @@ func (k *register) ending() (ending, bool) {
 		}
 	}
 	return end, true
+}
+
+// partialEnding is what the replicas hold that could be read by themselves after the last acknowledgement, without what others of them have replaced. It has
+// no winners if none could be read, or if a delete may have been at work, of which a value that is not there says nothing.
+func (k *register) partialEnding() ending {
+	lastAck := int64(-1)
+	for _, a := range k.acked {
+		lastAck = max(lastAck, a.op.Returned)
+	}
+	looks := map[string]*Op{} // by node
+	for _, r := range k.reads {
+		if r.op.Local && r.op.Invoked > lastAck && (looks[r.op.Node] == nil || r.op.Returned >= looks[r.op.Node].Returned) {
+			looks[r.op.Node] = r.op
+		}
+	}
+	state := &Op{Kind: Get, Outcome: OK}
+	var held []*attempt
+	for _, look := range looks {
+		for _, value := range look.Values {
+			if a := k.returned(look, value); a != nil && !slices.Contains(held, a) {
+				held = append(held, a)
+			}
+		}
+	}
+	if len(k.deletes) > 0 {
+		held = nil
+	}
+	end := ending{read: read{op: state, floor: -1}}
+	for _, a := range held {
+		if replaced(a, ending{winners: held}) != Superseded {
+			end.winners = append(end.winners, a)
+			end.read.floor = max(end.read.floor, a.end)
+		}
+	}
+	return end
+}
+
+// provable tells whether a fate holds whatever the replicas have that could not be read.
+func provable(a *attempt, fate Fate) bool {
+	switch fate {
+	case AckedPresent, Superseded, LWWOverwritten, Recovered, Phantom:
+		return true
+	}
+	return false
 }
 
 func (k *register) fate(a *attempt, end ending) Fate {

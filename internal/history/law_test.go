@@ -32,6 +32,9 @@ func anyOps(t *rapid.T) []Op {
 			o.Values = anyValues(t, 1, 2)
 		}
 		o.Local = rapid.IntRange(0, 5).Draw(t, "local") == 0
+		if o.Local {
+			o.Node = rapid.SampledFrom([]string{"a", "b"}).Draw(t, "node")
+		}
 		o.Final = !o.Local && rapid.IntRange(0, 2).Draw(t, "final") == 0
 	}
 	// Values must mostly be those of attempts, whose clients are drawn above.
@@ -174,9 +177,45 @@ func (all oracle) present(a, end *Op) bool {
 
 func (all oracle) fate(a *Op) Fate {
 	end := all.final(a.Key)
-	if end == nil {
-		return Undetermined
+	if end != nil {
+		return all.fateBy(a, end)
 	}
+	switch fate := all.fateBy(a, all.partial(a.Key)); fate {
+	case Lost, Unseen, Refused, Resurrected:
+		return Undetermined
+	default:
+		return fate
+	}
+}
+
+// partial is what the last looks at single replicas show together, without what is replaced by others of it.
+func (all oracle) partial(key string) *Op {
+	state := &Op{Kind: Get, Key: key, Outcome: OK, Returned: math.MaxInt64}
+	if all.exists(key, func(d *Op) bool { return d.Kind == Delete && d.Outcome != NotWritten }) {
+		return state
+	}
+	last := map[string]*Op{}
+	for i := range all {
+		o := &all[i]
+		tooEarly := all.exists(key, func(a *Op) bool { return a.Outcome == Acked && a.Returned >= o.Invoked })
+		if o.Key == key && o.Local && o.Answered() && !tooEarly && (last[o.Node] == nil || later(o, last[o.Node]) || o.Returned > last[o.Node].Returned) &&
+			(last[o.Node] == nil || o.Returned >= last[o.Node].Returned) {
+			last[o.Node] = o
+		}
+	}
+	var held []*Op
+	for _, look := range last {
+		held = append(held, all.shows(look)...)
+	}
+	for _, a := range held {
+		if !slices.ContainsFunc(held, func(w *Op) bool { return w != a && (w.Invoked > all.ended(a) || slices.Contains(w.Saw, a.Value())) }) {
+			state.Values = append(state.Values, a.Value())
+		}
+	}
+	return state
+}
+
+func (all oracle) fateBy(a, end *Op) Fate {
 	present, seen := all.present(a, end), all.seen(a)
 	cameBack := all.exists(a.Key, func(w *Op) bool {
 		return w.Outcome == Acked && all.seen(w) && (all.newer(w, end) || slices.Contains(w.Saw, a.Value()))
