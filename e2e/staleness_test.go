@@ -85,6 +85,9 @@ func TestStalenessUnderIsolation(t *testing.T) {
 	if during := row(0, "during", "isolated"); during.Stale == 0 {
 		t.Errorf("3/1/1: the isolated node shows nothing stale: %+v", during)
 	}
+	if caughtUp := string(r.Quorums[0].CaughtUp); caughtUp == "" || caughtUp == "null" {
+		t.Error("3/1/1: nothing shows how long what the cut had left behind was missed after the heal")
+	}
 	if during := row(1, "during", "isolated"); during.Stale > 0 || during.Unavailable < during.Fresh || during.Acked > during.Writes/2 {
 		t.Errorf("3/2/2: the isolated node serves: %+v", during)
 	}

@@ -85,6 +85,24 @@ func handMade(cfg Config) history.Log {
 	return log
 }
 
+// TestFatesAddUp counts the attempts in the log, and says so if the fates are others.
+func TestFatesAddUp(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.Duration, cfg.Keys = 8*time.Second, 1
+	results := &Results{}
+	if _, err := newResults(cfg, results, handMade(cfg)); err != nil {
+		t.Fatal(err)
+	}
+	q := results.Quorums[0]
+	if q.Attempts != 80 || len(results.Broken) > 0 {
+		t.Fatalf("%d attempts, broken: %v", q.Attempts, results.Broken)
+	}
+	q.Fates[history.Superseded.String()]--
+	if results.judge(cfg.Quorums[0], &q); len(results.Broken) != 1 || !strings.Contains(results.Broken[0], "79 fates of 80 write attempts") {
+		t.Errorf("broken: %v", results.Broken)
+	}
+}
+
 // TestPicture: the SVG is XML, with a panel for each quorum and side.
 func TestPicture(t *testing.T) {
 	cfg := DefaultConfig()

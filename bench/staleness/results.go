@@ -188,7 +188,11 @@ func quorumResults(cfg Config, q history.Quorum, log history.Log, verdicts []his
 	out.AfterHeal, out.CaughtUp = afterHeal(math.MaxInt64), afterHeal(healed)
 	out.Overtaken = history.CountOvertaken(log.Ops, verdicts, q)
 	fates := history.CountFates(log.Ops, verdicts, q)
-	out.Attempts = fates.Total()
+	for i := range log.Ops { // by itself: the fates are held against it
+		if o := &log.Ops[i]; o.IsWrite() && (history.Quorum{N: o.N, W: o.W, R: o.R}) == q {
+			out.Attempts++
+		}
+	}
 	for _, fate := range history.AllFates() {
 		out.Fates[fate.String()] = fates[fate]
 	}
@@ -220,7 +224,13 @@ func newRow(r *history.Row) Row {
 // judge holds what was found against what a cluster promises: no acknowledged write is lost, nothing that was refused or replaced comes up, and where
 // r + w > n no read is stale.
 func (r *Results) judge(q history.Quorum, found *QuorumResults) {
-	stale, foreign := 0, 0
+	stale, foreign, fates := 0, 0, 0
+	for _, count := range found.Fates {
+		fates += count
+	}
+	if fates != found.Attempts {
+		r.Broken = append(r.Broken, fmt.Sprintf("%s: the tool itself: %d fates of %d write attempts", Name(q), fates, found.Attempts))
+	}
 	for _, row := range found.Rows {
 		stale, foreign = stale+row.Stale, foreign+row.Foreign
 	}

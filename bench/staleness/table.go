@@ -132,7 +132,7 @@ func (r *Results) printFates(s *strings.Builder) {
 	for _, fate := range history.AllFates() {
 		line(fate.String(), func(q *QuorumResults) string { return fmt.Sprint(q.Fates[fate.String()]) }, fateWords[fate])
 	}
-	line("attempts", func(q *QuorumResults) string { return fmt.Sprint(q.Attempts) }, "the sum")
+	line("attempts", func(q *QuorumResults) string { return fmt.Sprint(q.Attempts) }, "in the log; the sum of the fates")
 	t.Flush() // into a strings.Builder, which takes everything
 }
 
