@@ -10,6 +10,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -357,6 +358,20 @@ func TestResultsDocument(t *testing.T) {
 	document, err := json.Marshal(Results{Operations: []Operations{o}})
 	if err != nil || bytes.Contains(document, []byte("server_cpu")) {
 		t.Errorf("%s, %v", document, err)
+	}
+}
+
+// TestIdleNodesAreTold gives two nodes one connection.
+func TestIdleNodesAreTold(t *testing.T) {
+	for connections, want := range map[int]bool{1: true, 2: false} {
+		f, _ := newFakeCluster().dial(t, 2)
+		var q quiet
+		if _, err := Run(t.Context(), f, short(func(cfg *Config) { cfg.Connections = connections }), &q); err != nil {
+			t.Fatal(err)
+		}
+		if told := slices.Contains(q.phases, "WARNING: 1 connections to 2 nodes: 1 of the nodes get no load"); told != want {
+			t.Errorf("%d connections: %q", connections, q.phases)
+		}
 	}
 }
 

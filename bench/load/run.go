@@ -63,6 +63,9 @@ func Run(ctx context.Context, f *fleet.Fleet, cfg Config, progress Progress) (*R
 		}
 		r.hosts = append(r.hosts, u.Host)
 	}
+	if idle := len(r.hosts) - cfg.Connections; idle > 0 {
+		progress.Phase(fmt.Sprintf("WARNING: %d connections to %d nodes: %d of the nodes get no load", cfg.Connections, len(r.hosts), idle))
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {
