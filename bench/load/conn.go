@@ -27,6 +27,7 @@ type conn struct {
 	in   *bufio.Reader
 	out  *bufio.Writer
 	stop func() bool // lets go of the context that would interrupt tcp
+	used time.Time   // when it had its last answer
 
 	get, put fasthttp.Request // two, since one that had a body keeps announcing its length
 	response fasthttp.Response
@@ -35,6 +36,9 @@ type conn struct {
 const (
 	bufferBytes = 8 << 10  // holds the headers of an answer; a value goes past it
 	maxBody     = 64 << 20 // of an answer: siblings in base64, or a scan
+
+	// maxIdle is how long a connection may have rested to be written to. A node closes those that rest for two minutes, which is no failure of it.
+	maxIdle = time.Minute
 )
 
 func newConn(host string, timeout time.Duration) *conn {
@@ -77,6 +81,9 @@ func (c *conn) write(ctx context.Context, uri string, body []byte, seen string) 
 }
 
 func (c *conn) do(ctx context.Context, request *fasthttp.Request) (status int, err error) {
+	if c.tcp != nil && time.Since(c.used) > maxIdle {
+		c.close()
+	}
 	if c.tcp == nil {
 		if err := c.open(ctx); err != nil {
 			return 0, err
@@ -86,6 +93,7 @@ func (c *conn) do(ctx context.Context, request *fasthttp.Request) (status int, e
 		c.close()
 		return 0, classify(err)
 	}
+	c.used = time.Now()
 	if c.response.ConnectionClose() {
 		c.close()
 	}
@@ -102,7 +110,7 @@ func (c *conn) open(ctx context.Context) error {
 		f.connect = true
 		return f
 	}
-	c.tcp = tcp
+	c.tcp, c.used = tcp, time.Now()
 	c.in.Reset(tcp)
 	c.out.Reset(tcp)
 	c.stop = context.AfterFunc(ctx, func() { _ = tcp.SetDeadline(time.Unix(1, 0)) }) // what waits on it fails at once

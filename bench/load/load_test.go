@@ -375,6 +375,27 @@ func TestIdleNodesAreTold(t *testing.T) {
 	}
 }
 
+// TestRestedConnection rests longer than a node suffers it: the next request goes out on a new connection, and does not fail.
+func TestRestedConnection(t *testing.T) {
+	var accepted atomic.Int64
+	host := hostile(t, func(c net.Conn) { // each serves one request, and then closes without a word
+		accepted.Add(1)
+		_, _ = c.Read(make([]byte, 4096))
+		fmt.Fprint(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+	})
+	c := newConn(host, 5*time.Second)
+	defer c.close()
+	for range 3 {
+		if status, err := c.read(t.Context(), "/kv/b/k"); err != nil || status != 200 {
+			t.Fatalf("%d, %v", status, err)
+		}
+		c.used = c.used.Add(-maxIdle - time.Second)
+	}
+	if accepted.Load() != 3 {
+		t.Errorf("%d connections", accepted.Load())
+	}
+}
+
 func TestPrint(t *testing.T) {
 	cpu, rss := 1.25, uint64(50_000_000)
 	read := Operations{Kind: "read", Succeeded: 90, NotFound: 1, Failed: 2, Rate: 45.5, Reasons: map[string]int64{"503 overloaded": 1, "connection lost": 1},
