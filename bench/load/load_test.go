@@ -413,6 +413,7 @@ func TestPrint(t *testing.T) {
 
   operation  ops/s  done  not found  failed  p50 ms    p90    p99  p99.9    max
        read     46    90          1       2   1.500  2.000  3.000  4.000  5.000
+2.2 % of all operations failed or were not sent: the percentiles above are of the others alone
 failed: 1 × 503 overloaded
 failed: 1 × connection lost
 failed operations took 7.000 ms at p50, 8.000 ms at p99; they are in no column of milliseconds above

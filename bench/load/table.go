@@ -27,6 +27,9 @@ func (r *Results) Print(out io.Writer) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	if share := r.Total.failedShare(); share > tellFailed {
+		fmt.Fprintf(out, "%.1f %% of all operations failed or were not sent: the percentiles above are of the others alone\n", share*100)
+	}
 	for _, reason := range r.Total.reasons() {
 		fmt.Fprintf(out, "failed: %d × %s\n", r.Total.Reasons[reason], reason)
 	}
@@ -40,6 +43,13 @@ func (r *Results) Print(out io.Writer) error {
 		fmt.Fprintf(out, "this program itself was late by %.3f ms at p50, %.3f ms at p99, which is in the latencies\n", r.Late.P50, r.Late.P99)
 	}
 	return r.printUse(out)
+}
+
+// tellFailed is the share of failed operations from which on the percentiles of the others mislead: p99 is no more that of all.
+const tellFailed = 0.01
+
+func (o *Operations) failedShare() float64 {
+	return float64(o.Failed) / float64(max(1, o.Succeeded+o.NotFound+o.Failed))
 }
 
 func (o *Operations) row(w io.Writer) {
