@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -72,6 +73,16 @@ func (o *fleetFlags) open(ctx context.Context, allowFaults bool, p *progress) (*
 	cfg := fleet.DefaultConfig()
 	cfg.Nodes, cfg.Dir, cfg.AllowFaults, cfg.Progress = o.nodes, o.data, allowFaults, p.Phase
 	return fleet.Start(ctx, cfg)
+}
+
+// outDir makes a directory for results. What an earlier run left there is not overwritten.
+func outDir(dir string, files ...string) error {
+	for _, name := range files {
+		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
+			return usagef("--out: %s has a %s already: give another directory, or move it away", dir, name)
+		}
+	}
+	return os.MkdirAll(dir, 0o755)
 }
 
 // interruptible ends its context at the first Ctrl-C or SIGTERM, or when the terminal goes away. The second one ends this process at once, and with

@@ -18,6 +18,9 @@ import (
 	"github.com/quorate/quorate/quorum"
 )
 
+// resultsFile is what --out gets.
+const resultsFile = "results.json"
+
 // loadOptions are the flags of bench load.
 type loadOptions struct {
 	fleetFlags
@@ -137,7 +140,7 @@ func (o *loadOptions) validate(f *pflag.FlagSet) error {
 
 func (o *loadOptions) run(ctx context.Context, out io.Writer, p *progress) error {
 	if o.dir != "" { // a mistake in it is better known before the measurement than after
-		if err := os.MkdirAll(o.dir, 0o755); err != nil {
+		if err := outDir(o.dir, resultsFile); err != nil {
 			return err
 		}
 	}
@@ -163,7 +166,7 @@ func (o *loadOptions) report(out io.Writer, r *load.Results, p *progress) error 
 	}
 	document = append(document, '\n')
 	if o.dir != "" {
-		path := filepath.Join(o.dir, "results.json")
+		path := filepath.Join(o.dir, resultsFile)
 		if err := os.WriteFile(path, document, 0o644); err != nil {
 			return err
 		}

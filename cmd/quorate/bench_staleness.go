@@ -121,7 +121,7 @@ func (o *stalenessOptions) run(ctx context.Context, out io.Writer, p *progress) 
 	if dir == "" {
 		dir = "quorate-bench-" + time.Now().Format("20060102-150405")
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil { // a mistake in it is better known before the measurement than after
+	if err := outDir(dir, staleness.ResultsFile, staleness.LogFile, staleness.PictureFile); err != nil { // a mistake in it is better known before the measurement than after
 		return err
 	}
 	defer os.Remove(dir) // if nothing came to be in it

@@ -106,6 +106,24 @@ func TestStalenessLeavesNoEmptyDirectory(t *testing.T) {
 	}
 }
 
+// TestResultsAreNotOverwritten runs into a directory that has results already.
+func TestResultsAreNotOverwritten(t *testing.T) {
+	for command, name := range map[string]string{"load": "results.json", "staleness": "ops.ndjson"} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte("earlier"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		got, _, errOut := quorate(t, "", "bench", command, "--out", dir, "--targets", "http://127.0.0.1:1,http://127.0.0.1:2")
+		if got != 2 || !strings.Contains(errOut, "give another directory") {
+			t.Errorf("%s: %d, %s", command, got, errOut)
+		}
+		if kept, err := os.ReadFile(path); err != nil || string(kept) != "earlier" {
+			t.Errorf("%s: %q, %v", command, kept, err)
+		}
+	}
+}
+
 func TestEveryCommandHasHelp(t *testing.T) {
 	for _, cmd := range newRoot().Commands() {
 		status, out, _ := quorate(t, "", cmd.Name(), "--help")
