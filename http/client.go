@@ -20,7 +20,8 @@ import (
 // timeoutSlack is what the client waits longer than the server promised to take.
 const timeoutSlack = 5 * time.Second
 
-// Client talks to one node. It follows no redirects and retries nothing: what a failed write means is the caller's to judge.
+// Client talks to one node. It follows no redirects, and sends no write twice: what a failed one means is the caller's to judge. If a connection that was
+// kept turns out to be closed, net/http opens another one for a read, and for a write of which no byte had gone out.
 // It is safe for concurrent use.
 type Client struct {
 	base string

@@ -7,6 +7,8 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -48,6 +50,45 @@ func TestClientRoundTrip(t *testing.T) {
 	gone, err := c.Get(ctx, "b", "a/../k", KeyOptions{})
 	if problemName(err) != "not-found" || !gone.Deleted || gone.Context == "" || gone.Status != 404 {
 		t.Fatalf("%v: %+v", err, gone)
+	}
+}
+
+// TestClientSendsNoWriteTwice has a node that closes each connection on its second request, with no answer: whether it did what it was asked, nobody knows.
+func TestClientSendsNoWriteTwice(t *testing.T) {
+	ctx := t.Context()
+	for method, do := range map[string]struct {
+		request func(c *Client) error
+		sent    int64
+	}{
+		"GET": {func(c *Client) error { _, err := c.Get(ctx, "b", "k", KeyOptions{}); return err }, 2},
+		"PUT": {func(c *Client) error {
+			_, err := c.Put(ctx, "b", "k", strings.NewReader("v"), "", KeyOptions{})
+			return err
+		}, 1},
+		"DELETE": {func(c *Client) error { _, err := c.Delete(ctx, "b", "k", KeyOptions{}); return err }, 1},
+	} {
+		var sent atomic.Int64
+		var used sync.Map // connections
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasPrefix(r.URL.Path, "/kv/") {
+				sent.Add(1)
+			}
+			if _, again := used.LoadOrStore(r.RemoteAddr, true); again {
+				panic(http.ErrAbortHandler)
+			}
+		}))
+		c, err := NewClient(server.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Ready(ctx); err != nil { // the connection is kept
+			t.Fatal(err)
+		}
+		if err := do.request(c); (err == nil) != (do.sent == 2) || sent.Load() != do.sent {
+			t.Errorf("%s: sent %d times, want %d; error %v", method, sent.Load(), do.sent, err)
+		}
+		c.Close()
+		server.Close()
 	}
 }
 
