@@ -43,15 +43,6 @@ func AllFates() []Fate {
 // String is the word of reports.
 func (f Fate) String() string { return nameOf(fateNames, uint8(f)) }
 
-// Total is the number of attempts.
-func (f *Fates) Total() int {
-	sum := 0
-	for _, count := range f {
-		sum += count
-	}
-	return sum
-}
-
 // ending is the final state of a key.
 type ending struct {
 	read    read
