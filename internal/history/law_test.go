@@ -106,6 +106,7 @@ func (all oracle) verdict(o *Op) Verdict {
 	var v Verdict
 	if o.IsWrite() {
 		v.Fate = all.fate(o)
+		v.Overtaken = v.Fate == LWWOverwritten && all.overtaken(o)
 	}
 	if !o.Answered() || o.Local {
 		return v
@@ -186,6 +187,20 @@ func (all oracle) fate(a *Op) Fate {
 	default:
 		return fate
 	}
+}
+
+// overtaken tells whether all that is there was given up before the attempt was sent.
+func (all oracle) overtaken(a *Op) bool {
+	end := all.final(a.Key)
+	if end == nil {
+		end = all.partial(a.Key)
+	}
+	for _, w := range all.shows(end) {
+		if w.Outcome != Indeterminate || w.Returned >= a.Invoked {
+			return false
+		}
+	}
+	return true
 }
 
 // partial is what the last looks at single replicas show together, without what is replaced by others of it.
