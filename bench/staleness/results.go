@@ -254,7 +254,7 @@ func (r *Results) judge(q history.Quorum, found *QuorumResults) {
 		r.Unknown = append(r.Unknown, fmt.Sprintf("%s: whether %d acknowledged writes are lost that were replaced by older ones of unknown outcome", Name(q), found.Overtaken))
 	}
 	if count := found.Fates[history.Undetermined.String()]; count > 0 {
-		r.Unknown = append(r.Unknown, fmt.Sprintf("%s: the fates of %d writes, which only replicas that could not be read in the end can tell", Name(q), count))
+		r.Unknown = append(r.Unknown, fmt.Sprintf("%s: the fates of %d writes: not all replicas of their keys were read in the end", Name(q), count))
 	}
 }
 
