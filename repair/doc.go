@@ -37,7 +37,8 @@
 //  4. Adopting Y's clock C claims: of each dot in C this node holds the version, or something that supersedes it. That is so if, and only if, every
 //     version that is live in a state of Y whose clock is C has been merged here, or its dot was covered here before. Argument: a dot of C that is not live
 //     in that state was superseded at Y; what superseded it is live there, or superseded in turn, and so on to something live, which has
-//     come, or whose dot was covered here, and whose record covers the dot (vectors are causally closed: package version, 4) or beats its stamp.
+//     come, or whose dot was covered here, and whose record covers the dot (vectors are causally closed: package version, 4) or beats its stamp
+//     (stamps never invert causality, so in an lww key the highest beats the whole chain).
 //     So a merge that later drops the live copy of such a dot elsewhere loses nothing.
 //  5. All pages of an exchange show one synced snapshot of Y. A page read later than the clock could miss a dot that was live when the clock was
 //     read and overwritten before its page: the clock would cover a dot of which this node saw neither the version nor its successor, and a merge
@@ -65,5 +66,7 @@
 //     Config.Page bytes or one record; a comparison has as many entries as there are partitions. Converged and idle, a pair exchanges one comparison a cycle.
 //  13. Pace. The bytes a second that X fetches are a closed loop on the latency of client requests at both nodes (pace.go); without such requests there is no limit.
 //
-// What clocks cannot show: a record's n, or its highest stamp, that no live version carries any more. Read repair levels those.
+// What clocks cannot show: a record's n, or its highest stamp, that no live version carries any more; and, in a key that was written both as lww and
+// as siblings, a sibling that was replaced by an lww version which then lost by its stamp: the winner's record need not cover it. Replicas that
+// differ in no more than that have equal clocks. Read repair levels them.
 package repair

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/quorate/quorate/ring"
 	"github.com/quorate/quorate/version"
 )
 
@@ -36,7 +37,8 @@ func (p *partition) fill(b *pebble.Batch, l *locator, ch *change, received []ver
 			op.Value[0] = valueFormat
 			copy(op.Value[1:], name)
 			_ = op.Finish()
-			if d.Counter > p.saved[d.Actor].highest+clockLag {
+			// A dot that was forgotten again (Options.MaxDetached) is not in the clock: writing that would change nothing.
+			if d.Counter > p.saved[d.Actor].highest+clockLag && p.clock.Covers(d) {
 				due = append(due, d.Actor)
 			}
 		}
@@ -58,12 +60,12 @@ func (p *partition) fill(b *pebble.Batch, l *locator, ch *change, received []ver
 	}
 	for i, a := range due {
 		if !slices.Contains(due[:i], a) {
-			p.saveClock(b, l, a)
+			p.saveClock(b, l.Partition, a)
 		}
 	}
 }
 
-func (p *partition) saveClock(b *pebble.Batch, l *locator, a version.Actor) {
+func (p *partition) saveClock(b *pebble.Batch, at ring.Partition, a version.Actor) {
 	entry, ok := p.clock.Entry(a)
 	if !ok {
 		return // all it had were detached dots, and they were forgotten
@@ -71,7 +73,7 @@ func (p *partition) saveClock(b *pebble.Batch, l *locator, a version.Actor) {
 	var room [64]byte
 	enc := appendClock(room[:0], entry)
 	op := b.SetDeferred(clockKeyLen, len(enc))
-	putClockKey(op.Key, l.Partition, a)
+	putClockKey(op.Key, at, a)
 	copy(op.Value, enc)
 	_ = op.Finish()
 	p.saved[a] = saved{base: entry.Base, highest: entry.Highest()}

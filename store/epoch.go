@@ -25,6 +25,7 @@ type epoch struct {
 	pending *pending
 	cache   *cache
 	stats   *counters
+	snaps   snapshots
 
 	// users counts the calls inside, plus retiring once no more are let in. idle is closed when the last one has left after that.
 	users    atomic.Int64
@@ -74,7 +75,7 @@ func (e *epoch) retire() (err error) {
 		}
 		e.gate.beginClose()
 		<-e.idle
-		err = e.db.Close()
+		err = firstError(e.endSnapshots(), e.db.Close())
 	})
 	return err
 }

@@ -3,7 +3,6 @@ package store
 import (
 	"fmt"
 
-	"github.com/cockroachdb/pebble/v2"
 	"github.com/quorate/quorate/internal/mutation"
 	"github.com/quorate/quorate/version"
 )
@@ -236,18 +235,12 @@ func (e *epoch) write(p *partition, l *locator, ch *change, received []version.D
 	c := &Commit{epoch: e, batch: b, hash: l.hash}
 	// Readers look for the commit after they have seen the record, and then wait for it: so it is there first, and locked until
 	// there is a sync to wait for.
-	c.synced.Add(1)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e.pending.put(c)
-	if err := e.db.ApplyNoSyncWait(b, pebble.Sync); err != nil {
-		// The clock is ahead of the database now: only opening it anew mends that.
-		e.gate.trip(diskError("write", err), true)
-		c.settle(e.gate.err())
-		return nil, c.err
+	if err := e.hand(p, c); err != nil {
+		return nil, err
 	}
-	p.last = c
-	e.pending.unsynced.Add(1)
 	e.cache.put(l.hash, l.enc, stored)
 	e.stats.commits.Add(1)
 	e.stats.written.Add(uint64(len(l.enc) + len(enc)))

@@ -34,6 +34,9 @@ func (e Entry) Highest() uint64 {
 	return e.Base
 }
 
+// CoversAll reports whether every counter of o, an entry of the same actor, is one of e's.
+func (e Entry) CoversAll(o Entry) bool { return e.coversAll(&o) }
+
 // String writes the entry as actor:base+intervals.
 func (e Entry) String() string {
 	var s strings.Builder

@@ -128,7 +128,8 @@ func (r Record) MaxStamp() Stamp {
 }
 
 // Fill makes a stored record full: its vector with the bases of the clock that it was stripped by, or of a later one.
-// The clock's detached dots are left out: whatever put one into the clock put it into the record's vector.
+// The clock's detached dots are left out: what put one into the clock put it into the record's vector, or it was adopted, and then the
+// record merely says less than its holder knows.
 func (r Record) Fill(clock Vector) Record {
 	if r.Vector.IsEmpty() {
 		r.Vector = clock.bases()

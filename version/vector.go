@@ -109,6 +109,13 @@ func (v *Vector) Merge(o Vector) {
 	v.merge(o)
 }
 
+// MergeEntry puts every dot of an entry of another set into this one.
+func (v *Vector) MergeEntry(e Entry) {
+	if !e.isEmpty() {
+		v.at(e.Actor).merge(&e)
+	}
+}
+
 // StripBases takes out what the bases of clock can restore: after it, v and those bases together are what they
 // were. Bases only, because a clock may forget detached dots and never lowers a base.
 func (v *Vector) StripBases(clock Vector) {
