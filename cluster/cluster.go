@@ -155,6 +155,19 @@ func (c *Cluster) Liveness(id ring.ID) Liveness {
 // it returns nil the result is on disk. ring.ErrForeign: the table of another cluster.
 func (c *Cluster) MergeTable(t ring.Table) error { return c.merge(t, true) }
 
+// MarkSynced records that this node, which took its place with an empty disk, has fetched what that place holds. When it returns
+// nil that is on disk.
+func (c *Cluster) MarkSynced() error {
+	return c.update(func(own ring.Table) (ring.Table, error) {
+		row, ok := own.Get(c.cfg.ID)
+		if !ok {
+			return own, errNoTable
+		}
+		row.Synced = true
+		return own.With(row)
+	})
+}
+
 // Push sends table and Extra to every live peer soon, without waiting; what gets lost comes with the next push/pull.
 func (c *Cluster) Push() { signal(c.push) }
 

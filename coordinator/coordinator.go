@@ -139,6 +139,9 @@ func (c *Coordinator) SetRepairer(r Repairer) { c.repair = r }
 // Missed returns how many versions the owner is known to lack, by this node's own requests.
 func (c *Coordinator) Missed(id ring.ID) int { return c.missed.count(id) }
 
+// ForgetMissed says that it is known from elsewhere now what the owner lacks.
+func (c *Coordinator) ForgetMissed(id ring.ID) { c.missed.forget(id) }
+
 // slot is one replica of one request.
 type slot struct {
 	id      ring.ID

@@ -20,7 +20,7 @@ type Stats struct {
 }
 
 // missed remembers, per owner and up to a bound, the keys whose writes this node could not confirm there. It tells how
-// far behind an owner is until the exchange of logs measures it.
+// far behind an owner is until a comparison of clocks measures it.
 type missed struct {
 	mu   sync.Mutex
 	max  int
@@ -62,6 +62,16 @@ func (m *missed) clear(id ring.ID, k store.Key) {
 			delete(m.keys, id)
 		}
 	}
+}
+
+// forget drops what is remembered of an owner.
+func (m *missed) forget(id ring.ID) {
+	if !m.any.Load() {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.keys, id)
 }
 
 func (m *missed) count(id ring.ID) int {

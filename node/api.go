@@ -28,6 +28,7 @@ type ClusterView struct {
 	Self       string       `json:"self"`
 	Partitions int          `json:"partitions"`
 	Layout     LayoutView   `json:"layout"`
+	CatchUp    CatchUpView  `json:"catch_up"`
 	Members    []MemberView `json:"members"`
 }
 
@@ -36,6 +37,12 @@ type LayoutView struct {
 	Version string `json:"version"` // hash over incarnations, 16 hex digits
 	Settled bool   `json:"settled"`
 	Waiting string `json:"waiting,omitempty"` // whom a change waits for, in words
+}
+
+// CatchUpView is how far this node is with fetching what it has missed.
+type CatchUpView struct {
+	Remaining uint64  `json:"remaining"` // versions that it is known to lack; overwritten ones count, and are not fetched
+	Rate      float64 `json:"rate"`      // records a second, over the last seconds
 }
 
 // MemberView is one row of the member table beside what gossip and the store know of it.
@@ -51,7 +58,8 @@ type MemberView struct {
 	RPC        string       `json:"rpc"`
 	Gossip     string       `json:"gossip"`
 	Partitions int          `json:"partitions"`
-	Behind     int          `json:"behind"`
+	Behind     int          `json:"behind"`                // versions that this node knows the member to lack
+	Since      time.Time    `json:"behind_since,omitzero"` // it was first seen to lack some
 	Handoffs   HandoffsView `json:"handoffs"`
 	LastSeen   time.Time    `json:"last_seen,omitzero"`
 }

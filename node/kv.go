@@ -23,7 +23,12 @@ func (n *Node) Get(ctx context.Context, req coordinator.GetRequest) (coordinator
 	if err != nil {
 		return coordinator.GetResult{}, err
 	}
-	return n.coord.Get(ctx, &req, params)
+	begun := time.Now()
+	res, err := n.coord.Get(ctx, &req, params)
+	if err == nil {
+		n.pulse.Observe(time.Since(begun))
+	}
+	return res, err
 }
 
 // Put stores a value or a tombstone. Errors are *coordinator.Error.
@@ -35,7 +40,12 @@ func (n *Node) Put(ctx context.Context, req coordinator.PutRequest) (coordinator
 	if len(req.Value) > n.cfg.MaxValue {
 		return coordinator.PutResult{}, n.refuse(coordinator.TooLarge, fmt.Sprintf("a value of %d bytes: at most %d", len(req.Value), n.cfg.MaxValue))
 	}
-	return n.coord.Put(ctx, &req, params, mode)
+	begun := time.Now()
+	res, err := n.coord.Put(ctx, &req, params, mode)
+	if err == nil {
+		n.pulse.Observe(time.Since(begun))
+	}
+	return res, err
 }
 
 // resolve fills in what the request does not say from the bucket, and checks the whole.

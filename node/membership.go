@@ -24,6 +24,9 @@ type membership struct {
 	mu     sync.RWMutex // read-locked by every running store operation of a key request
 	frozen atomic.Bool
 
+	// fenced is the layout under which no operation of an older one can be running any more; 0 for none.
+	fenced atomic.Uint64
+
 	refreshing sync.Mutex // one refresh at a time, or an older view could replace a newer one
 
 	reconcile chan refusal // capacity reconcileQueue; at the bound refusals are dropped, since the next one says the same
@@ -94,11 +97,20 @@ func (m *membership) Skewed() (time.Duration, bool) {
 // Freeze implements cluster.Freezer.
 func (m *membership) Freeze(ctx context.Context) error {
 	m.frozen.Store(true)
+	if err := m.drain(ctx); err != nil {
+		m.frozen.Store(false)
+		return err
+	}
+	return nil
+}
+
+// drain returns at a moment when no store operation of a key request is running. It tries again and again instead of waiting for the
+// lock: whoever waits for it holds new ones up.
+func (m *membership) drain(ctx context.Context) error {
 	for pause := time.Millisecond; !m.mu.TryLock(); pause = min(2*pause, 50*time.Millisecond) {
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
-			m.frozen.Store(false)
 			return fmt.Errorf("node: key requests are still running: %w", ctx.Err())
 		}
 	}
@@ -129,6 +141,7 @@ func (m *membership) refresh() {
 	}
 	n.rpc.SetPeers(book)
 	m.view.Store(v)
+	n.logs.Changed()
 }
 
 // down reports whether a peer certainly cannot answer now: nobody listens at its address, or gossip has given it up.

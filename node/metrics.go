@@ -31,6 +31,14 @@ var (
 	repairSent    = desc("read_repairs_total", "records sent to stale owners, by outcome", "outcome")
 	repairWaiting = desc("read_repairs_waiting", "records waiting to be sent to stale owners")
 
+	exchangeRounds  = desc("exchanges_total", "rounds of log exchange that this node began, by outcome", "outcome")
+	exchangeRecords = desc("exchange_records_total", "records of log exchange, by direction", "direction")
+	exchangeBytes   = desc("exchange_fetched_bytes_total", "bytes of the pages fetched")
+	exchangeClocks  = desc("exchange_clocks_adopted_total", "clocks of partitions adopted")
+	exchangeLeft    = desc("exchange_remaining_versions", "versions that this node is known to lack")
+	exchangeRate    = desc("exchange_records_per_second", "how fast it fetches them, over the last seconds")
+	exchangeOpen    = desc("exchange_sessions", "exchanges of others that this node is answering")
+
 	storeCommits = desc("store_commits_total", "batches written")
 	storeBytes   = desc("store_written_bytes_total", "bytes of keys and records in them")
 	storePending = desc("store_pending_keys", "keys with a write that is not on disk yet")
@@ -71,6 +79,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	c.members(gauge)
 	c.requests(counter, gauge)
+	c.exchange(counter, gauge)
 	c.storage(counter, gauge)
 	c.transport(counter, gauge)
 }
@@ -86,7 +95,8 @@ func (c collector) members(gauge emit) {
 		if p.Down && id != v.Self {
 			downs++
 		}
-		gauge(behind, float64(c.n.coord.Missed(id)), p.Name)
+		lacks, _ := c.n.behind(id)
+		gauge(behind, float64(lacks), p.Name)
 	}
 	gauge(down, float64(downs))
 	skew, _ := c.n.member.Skewed()
@@ -106,6 +116,21 @@ func (c collector) requests(counter, gauge emit) {
 	counter(repairSent, float64(q.Failed.Load()), "failed")
 	counter(repairSent, float64(q.Dropped.Load()), "dropped")
 	gauge(repairWaiting, float64(c.n.repair.Waiting()))
+}
+
+func (c collector) exchange(counter, gauge emit) {
+	s := &c.n.logs.Stats
+	counter(exchangeRounds, float64(s.Compared.Load()), "equal")
+	counter(exchangeRounds, float64(s.Caught.Load()), "caught-up")
+	counter(exchangeRounds, float64(s.Failed.Load()), "failed")
+	counter(exchangeRecords, float64(s.Records.Load()), "in")
+	counter(exchangeRecords, float64(s.Served.Load()), "out")
+	counter(exchangeBytes, float64(s.Bytes.Load()))
+	counter(exchangeClocks, float64(s.Adopted.Load()))
+	p := c.n.logs.Progress()
+	gauge(exchangeLeft, float64(p.Remaining))
+	gauge(exchangeRate, p.Rate)
+	gauge(exchangeOpen, float64(c.n.logs.Open()))
 }
 
 func (c collector) storage(counter, gauge emit) {

@@ -35,6 +35,8 @@ type Node struct {
 	faults *fault.Matrix
 	coord  *coordinator.Coordinator
 	repair *repair.Queue
+	logs   *repair.Exchanger
+	pulse  repair.Latency // of client requests
 	member *membership
 	shared *shared
 	reg    *prometheus.Registry
@@ -100,6 +102,8 @@ func (n *Node) open() error {
 	n.coord = coordinator.New(cc, n.store, rpc, n.member, &n.hlc, n.log.With("part", "coordinator"))
 	n.repair = repair.NewQueue(repair.DefaultConfig(), n.coord, n.log.With("part", "repair"))
 	n.coord.SetRepairer(n.repair)
+	n.logs = repair.NewExchanger(repair.DefaultExchangeConfig(), n.store, rpc, exchanges{n}, &n.pulse, n.log.With("part", "exchange"))
+	n.logs.OnCompared(n.coord.ForgetMissed)
 	n.registerMetrics()
 	n.register()
 	if err := rpc.Open(); err != nil {
@@ -135,6 +139,7 @@ func (n *Node) Start(ctx context.Context, httpAddr string) error {
 	n.stop = stop
 	n.work.Go(func() { n.member.run(run) })
 	n.work.Go(func() { n.repair.Run(run) })
+	n.work.Go(func() { n.logs.Run(run) })
 	return nil
 }
 

@@ -6,11 +6,12 @@ import (
 
 	"github.com/quorate/quorate/cluster"
 	"github.com/quorate/quorate/coordinator"
+	"github.com/quorate/quorate/repair"
 	"github.com/quorate/quorate/ring"
 	"github.com/quorate/quorate/transport"
 )
 
-// The kinds of message beside the coordinator's (1 to 5): bucket properties, and the cluster's own from kindCluster+1.
+// The kinds of message beside the coordinator's (1 to 5) and log exchange's (6 to 9): bucket properties, and the cluster's own from kindCluster+1.
 const (
 	kindShared  transport.Kind = 31
 	kindCluster transport.Kind = 32
@@ -26,6 +27,9 @@ func (n *Node) register() {
 	n.rpc.Handle(coordinator.KindRead, transport.ClassRead, n.coord.ServeRead)
 	n.rpc.Handle(coordinator.KindForward, transport.ClassOther, n.coord.ServeForward)
 	n.rpc.Handle(coordinator.KindHello, transport.ClassOther, n.coord.ServeHello)
+	for _, kind := range []transport.Kind{repair.KindCompare, repair.KindOpen, repair.KindPage, repair.KindEnd} {
+		n.rpc.Handle(kind, transport.ClassOther, n.logs.Serve)
+	}
 	n.rpc.Handle(kindShared, transport.ClassOther, n.serveShared)
 	for k := uint8(1); k <= cluster.MaxKind; k++ {
 		n.rpc.Handle(kindCluster+transport.Kind(k), transport.ClassOther, func(req transport.Request) { n.serveCluster(k, req) })

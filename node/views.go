@@ -2,6 +2,9 @@ package node
 
 import (
 	"fmt"
+	"math"
+	"strings"
+	"time"
 
 	"github.com/quorate/quorate/cluster"
 	"github.com/quorate/quorate/coordinator"
@@ -27,13 +30,16 @@ func (n *Node) Cluster() ClusterView {
 	default:
 		return out
 	}
+	progress := n.logs.Progress()
+	out.CatchUp = CatchUpView{Remaining: progress.Remaining, Rate: math.Round(progress.Rate)}
 	for _, row := range n.cluster.Table().Present() {
 		m := MemberView{Name: row.Name, ID: row.ID.String(), Zone: row.Zone, Weight: row.Weight, Status: row.State.String(),
 			Liveness: n.liveness(v, row.ID).String(), Gaining: row.Gaining(), HTTP: row.Addrs.HTTP, RPC: row.Addrs.RPC,
-			Gossip: row.Addrs.Gossip, Partitions: counts[row.ID], Behind: n.coord.Missed(row.ID), LastSeen: n.rpc.Health(row.ID).LastOK}
+			Gossip: row.Addrs.Gossip, Partitions: counts[row.ID], LastSeen: n.rpc.Health(row.ID).LastOK}
+		m.Behind, m.Since = n.behind(row.ID)
 		if row.Gaining() {
 			out.Layout.Settled = false
-			out.Layout.Waiting = row.Name + " has an empty disk in its predecessor's place: it takes writes and does not count for reads"
+			out.Layout.Waiting = n.gainingWaits(row, v.Self, progress.WaitsFor)
 		}
 		out.Members = append(out.Members, m)
 	}
@@ -48,6 +54,33 @@ func (n *Node) liveness(v *coordinator.View, id ring.ID) cluster.Liveness {
 		return cluster.Suspect
 	}
 	return l
+}
+
+// gainingWaits says, for people, what a member that lost its disk is waiting for. Whom it waits for only itself knows.
+func (n *Node) gainingWaits(row ring.Member, self ring.ID, left []ring.ID) string {
+	what := row.Name + " took its place with an empty disk and fetches what belongs there: until then it takes writes and does not count for reads"
+	if row.ID != self {
+		return what
+	}
+	v := n.member.View()
+	var names []string
+	for _, id := range left {
+		name := v.Peers[id].Name
+		if v.Peers[id].Down {
+			name += " (down)"
+		}
+		names = append(names, name)
+	}
+	if len(names) == 0 {
+		return what
+	}
+	return what + "; still to come: " + strings.Join(names, ", ")
+}
+
+// behind is how many versions a member is known to lack: by the last comparison of clocks, and by this node's own writes since.
+func (n *Node) behind(id ring.ID) (int, time.Time) {
+	versions, since := n.logs.Lag(id)
+	return int(min(versions, math.MaxInt32)) + n.coord.Missed(id), since
 }
 
 // Ring tells where a key lives. n of 0 is the bucket's.

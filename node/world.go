@@ -40,6 +40,7 @@ type Cluster interface {
 	Watch(fn func())
 	HandleRPC(kind uint8, from ring.ID, body []byte) ([]byte, error)
 	GossipAddr() string
+	MarkSynced() error
 	Push()
 	Stop(ctx context.Context) error
 }

@@ -44,25 +44,34 @@ func (e *epoch) read(p *partition, l *locator) (version.Record, error) {
 	return stored.Fill(p.clock), nil
 }
 
-// Clock returns the clock of a partition, of all n together, as far as the disk has it: it waits for what is on its way. If that
-// fails, or the store is closed, it returns the empty clock, which is safe because a clock may under-report.
+// Clock is SyncedClock for those who can do with less: if the disk fails, or the store is closed, it returns the empty clock, which is
+// safe because a clock may under-report.
 func (s *Store) Clock(p ring.Partition) version.Vector {
-	e, err := s.enterRead()
+	clock, err := s.SyncedClock(p)
 	if err != nil {
 		return version.Vector{}
 	}
+	return clock
+}
+
+// SyncedClock returns the clock of a partition, of all n together, as far as the disk has it: it waits for what is on its way.
+func (s *Store) SyncedClock(p ring.Partition) (version.Vector, error) {
+	e, err := s.enterRead()
+	if err != nil {
+		return version.Vector{}, err
+	}
 	defer e.leave()
 	if int(p) >= len(e.parts) {
-		return version.Vector{}
+		return version.Vector{}, fmt.Errorf("%w: partition %d of %d", ErrKey, p, len(e.parts))
 	}
 	part := &e.parts[p]
 	part.mu.RLock()
 	clock, last := part.clock.Clone(), part.last
 	part.mu.RUnlock()
-	if last.Wait() != nil {
-		return version.Vector{}
+	if err := last.Wait(); err != nil {
+		return version.Vector{}, err
 	}
-	return clock
+	return clock, nil
 }
 
 // Scan calls fn for the records of a bucket in one partition, in the order of their keys' bytes, from the key from on and as long as

@@ -54,6 +54,9 @@ func printStatus(out io.Writer, v node.ClusterView) error {
 		settled += ", waiting: " + v.Layout.Waiting
 	}
 	fmt.Fprintf(out, "cluster %s seen by %s: %d partitions, layout %s %s\n\n", v.Cluster, v.Self, v.Partitions, orDash(v.Layout.Version), settled)
+	if v.CatchUp.Remaining > 0 {
+		fmt.Fprintf(out, "%s is catching up: %d versions to go, %.0f records/s\n\n", v.Self, v.CatchUp.Remaining, v.CatchUp.Rate)
+	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "NAME\tID\tZONE\tWEIGHT\tSTATUS\tLIVENESS\tPARTITIONS\tBEHIND\tHANDOFFS\tHTTP")
 	for _, m := range v.Members {

@@ -124,6 +124,20 @@ func (m *members) MergeTable(t ring.Table) error {
 	return nil
 }
 
+// MarkSynced implements node.Cluster.
+func (m *members) MarkSynced() error {
+	row, ok := m.Table().Get(m.cfg.ID)
+	if !ok {
+		return fmt.Errorf("sim: %s is in no table", m.cfg.Name)
+	}
+	row.Synced = true
+	t, err := m.Table().With(row)
+	if err != nil {
+		return err
+	}
+	return m.MergeTable(t)
+}
+
 // mergeExtra is the same for the properties of buckets.
 func (m *members) mergeExtra(state []byte) error {
 	m.saving <- struct{}{}
