@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -85,8 +86,9 @@ func TestClusterOfOne(t *testing.T) {
 	n.get(t, path).wantsValue(t, "v")
 }
 
-// TestNamesakeWithEmptyDisk loses the disk of a node and starts it again under its name. It takes its place
-// and its share of writes at once, but it knows nothing: no read counts it, and none is answered from it.
+// TestNamesakeWithEmptyDisk loses the disk of a node and starts it again under its name, while another owner is away. It takes its place
+// and its share of writes at once, but as long as it has not heard from everybody it knows nothing: no read counts it, and none is answered from it.
+// When the other is back it is refilled, and counts.
 func TestNamesakeWithEmptyDisk(t *testing.T) {
 	slow(t)
 	c := newCluster(t, 3)
@@ -103,24 +105,11 @@ func TestNamesakeWithEmptyDisk(t *testing.T) {
 	}
 	namesake.kill(t)
 	namesake.wipe(t)
+	other.kill(t)
 	knowsDead(t, witness, namesake)
 	namesake.restart(t)
-	namesake.get(t, paths[0]+"?local=true").wantsProblem(t, http.StatusServiceUnavailable, "quorum-unavailable").wantsReplicas(t, 1)
-	for _, path := range paths {
-		namesake.get(t, path).wantsValue(t, path)
-		namesake.get(t, path+"?r=1").wantsValue(t, path)
-	}
-	c.waitSettled(t)
-	after, err := witness.view()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if after.member(namesake.name).ID == before.member(namesake.name).ID {
-		t.Error("an empty disk has the identity of the lost one")
-	}
 
 	// One synced owner is left, and the namesake: enough for w=2, not for r=2.
-	other.kill(t)
 	for _, n := range []*node{witness, namesake} {
 		eventually(t, healLimit, "w=2 through "+n.name, func() error { return tries(t, n, "w=2") })
 		for _, path := range paths {
@@ -128,7 +117,25 @@ func TestNamesakeWithEmptyDisk(t *testing.T) {
 		}
 		quorumError(t, n.get(t, paths[0]+"?r=2&timeout=1s"), 2, false)
 	}
-	// None is left that knows: then no answer is the only honest one.
+	after, err := namesake.view()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after.member(namesake.name).ID == before.member(namesake.name).ID {
+		t.Error("an empty disk has the identity of the lost one")
+	}
+	namesake.get(t, fresh("namesake")+"?local=true").wantsProblem(t, http.StatusServiceUnavailable, "quorum-unavailable").wantsReplicas(t, 1)
+	eventually(t, healLimit, "the namesake says for whom it waits", func() error {
+		v, err := namesake.view()
+		if err != nil {
+			return err
+		}
+		if v.Layout.Settled || !v.member(namesake.name).Gaining || !strings.HasSuffix(v.Layout.Waiting, "still to come: "+other.name+" (down)") {
+			return fmt.Errorf("%+v", v.Layout)
+		}
+		return nil
+	})
+	// None is left that counts: then no answer is the only honest one.
 	witness.kill(t)
 	for _, path := range append(paths, fresh("namesake")) {
 		quorumError(t, namesake.get(t, path+"?r=1&timeout=500ms"), 1, false)
@@ -136,12 +143,14 @@ func TestNamesakeWithEmptyDisk(t *testing.T) {
 	witness.restart(t)
 	other.restart(t)
 	c.waitSettled(t)
+	c.waitNobodyGains(t)
 	for _, n := range c.nodes {
 		for _, path := range paths {
-			n.get(t, path).wantsValue(t, path)
+			n.get(t, path+"?r=3").wantsValue(t, path)
 		}
 		eventually(t, healLimit, "w=3 through "+n.name, func() error { return tries(t, n, "w=3") })
 	}
+	namesake.get(t, fresh("namesake")+"?local=true").wants(t, http.StatusNotFound)
 }
 
 // TestNamesakeOfTheLiving starts a second, empty node under the name of one that answers: it gets nowhere,

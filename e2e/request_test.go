@@ -268,7 +268,12 @@ type view struct {
 	Layout     struct {
 		Version string `json:"version"`
 		Settled bool   `json:"settled"`
+		Waiting string `json:"waiting"`
 	} `json:"layout"`
+	CatchUp struct {
+		Remaining int     `json:"remaining"`
+		Rate      float64 `json:"rate"`
+	} `json:"catch_up"`
 	Members []member `json:"members"`
 }
 
@@ -279,6 +284,8 @@ type member struct {
 	Weight     float64 `json:"weight"`
 	Status     string  `json:"status"`
 	Liveness   string  `json:"liveness"`
+	Gaining    bool    `json:"gaining"`
+	Behind     int     `json:"behind"`
 	HTTP       string  `json:"http"`
 	RPC        string  `json:"rpc"`
 	Gossip     string  `json:"gossip"`
