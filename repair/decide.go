@@ -136,3 +136,12 @@ func waitsFor(o *Ownership, done map[ring.ID]uint64) []ring.ID {
 	}
 	return left
 }
+
+// rotate lets each of several peers begin at another part of what is to be fetched, so that what one sends need not come from the next.
+func rotate[T any](tasks []T, peer, peers int) []T {
+	if peer <= 0 {
+		return tasks
+	}
+	at := len(tasks) * peer / peers
+	return append(tasks[at:len(tasks):len(tasks)], tasks[:at]...)
+}

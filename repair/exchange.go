@@ -3,6 +3,7 @@ package repair
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/quorate/quorate/ring"
@@ -50,13 +51,16 @@ func (x *Exchanger) compare(ctx context.Context, o *Ownership, id ring.ID) (fetc
 	return x.fetch(ctx, o, id, &answer)
 }
 
+// task is one partition to catch up in.
+type task struct {
+	share  share
+	act    action
+	theirs version.Vector // as compared
+	lacks  uint64
+}
+
 // fetch catches up in every partition that still lacks something of what the comparison showed.
 func (x *Exchanger) fetch(ctx context.Context, o *Ownership, id ring.ID, answer *compared) (fetched int, err error) {
-	type task struct {
-		share share
-		act   action
-		lacks uint64
-	}
 	var tasks []task
 	left := uint64(0)
 	for _, c := range answer.Clocks {
@@ -66,18 +70,25 @@ func (x *Exchanger) fetch(ctx context.Context, o *Ownership, id ring.ID, answer 
 			return 0, err
 		}
 		if act := judge(mine, c.Clock, o.gaining(), answer.Gaining); ok && act != nothing {
-			tasks = append(tasks, task{s, act, mine.Lacks(c.Clock)})
+			tasks = append(tasks, task{s, act, c.Clock, mine.Lacks(c.Clock)})
 			left += mine.Lacks(c.Clock)
 		}
 	}
-	for _, t := range tasks {
+	for _, t := range rotate(tasks, slices.Index(partners(o), id), len(partners(o))) {
 		x.remaining(id, left)
+		left -= t.lacks
+		mine, err := x.store.SyncedClock(t.share.Partition)
+		if err != nil {
+			return fetched, err
+		}
+		if mine.CoversAll(t.theirs) {
+			continue // it has come from another peer meanwhile
+		}
 		n, err := x.pull(ctx, o, id, t.share, t.act)
 		fetched += n
 		if err != nil {
 			return fetched, fmt.Errorf("partition %d: %w", t.share.Partition, err)
 		}
-		left -= t.lacks
 	}
 	return fetched, nil
 }
