@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 
+	"github.com/quorate/quorate/cluster"
 	"github.com/quorate/quorate/repair"
 	"github.com/quorate/quorate/ring"
 )
@@ -10,7 +11,8 @@ import (
 // exchanges shows the membership to log exchange.
 type exchanges struct{ n *Node }
 
-// Ownership implements repair.Membership.
+// Ownership implements repair.Membership. Here a peer is down also as long as gossip has not heard of it: after a start a call to an address that
+// is out of date would fail, and requests would take the peer for down until the next dial.
 func (e exchanges) Ownership() repair.Ownership {
 	v := e.n.member.View()
 	o := repair.Ownership{Layout: v.Layout, Hash: v.Hash, Self: v.Self, Peers: make(map[ring.ID]repair.Peer, len(v.Peers))}
@@ -18,7 +20,8 @@ func (e exchanges) Ownership() repair.Ownership {
 		o.Layout = nil // this node is out: it owns nothing any more
 	}
 	for id, p := range v.Peers {
-		o.Peers[id] = repair.Peer{Name: p.Name, Down: p.Down, Gaining: p.Gaining}
+		down := p.Down || id != v.Self && e.n.cluster.Liveness(id) == cluster.Dead
+		o.Peers[id] = repair.Peer{Name: p.Name, Down: down, Gaining: p.Gaining}
 	}
 	return o
 }

@@ -225,11 +225,11 @@ func TestConverges(t *testing.T) {
 			}
 		}
 		load()
-		lossy := true
+		lossy, chance := true, rand.New(rand.NewPCG(3, 4))
 		w.fail = func(transport.Kind) bool {
 			w.mu.Lock()
 			defer w.mu.Unlock()
-			return lossy && rng.IntN(10) == 0
+			return lossy && chance.IntN(10) == 0
 		}
 		run()
 		time.Sleep(10 * time.Second) // virtual
