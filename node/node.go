@@ -199,6 +199,9 @@ func (n *Node) Ready() (bool, string) {
 	if n.member.View().Layout == nil {
 		return false, "no cluster has been met yet"
 	}
+	if n.shared.missing() {
+		return false, "this node's disk is new, and nobody has told it the properties of buckets yet"
+	}
 	return true, ""
 }
 

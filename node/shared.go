@@ -28,6 +28,9 @@ type shared struct {
 
 	mu      sync.Mutex                             // one change at a time; held while it is made durable
 	buckets atomic.Pointer[map[string]bucketEntry] // what is in force: a map that is never written, swapped whole
+	// met: this node's copy has been on its disk, alone or joined with a peer's. A node that lost its disk takes no requests before
+	// that: it would write in the default mode to a bucket that has another.
+	met atomic.Bool
 }
 
 // bucketEntry is one bucket's state; a deleted one stays, so that the deletion wins over older copies.
@@ -72,12 +75,27 @@ func newShared(n *Node) (*shared, error) {
 	if st.Buckets != nil {
 		s.buckets.Store(&st.Buckets)
 	}
+	s.met.Store(true)
 	n.hlc.Observe(n.cfg.World.Now(), version.Stamp{Time: st.Clock})
 	return s, nil
 }
 
-// State implements cluster.Extra.
-func (s *shared) State() []byte { return s.encode(*s.buckets.Load()) }
+// State implements cluster.Extra. A node that has still to hear of the properties itself has none to tell.
+func (s *shared) State() []byte {
+	if s.missing() {
+		return nil
+	}
+	return s.encode(*s.buckets.Load())
+}
+
+// missing reports whether this node lost its disk and has not heard from anybody yet what was configured.
+func (s *shared) missing() bool {
+	if s.met.Load() {
+		return false
+	}
+	v := s.node.member.View()
+	return v.Layout == nil || v.Peers[v.Self].Gaining
+}
 
 func (s *shared) encode(buckets map[string]bucketEntry) []byte {
 	b, err := json.Marshal(sharedState{Format: sharedFormat, Clock: s.node.hlc.Last(), Buckets: buckets})
@@ -115,8 +133,11 @@ func (s *shared) Merge(state []byte) error {
 			next[name] = e
 		}
 	}
-	if next == nil {
+	if next == nil && s.met.Load() {
 		return nil
+	}
+	if next == nil {
+		next = now // that there is nothing else is worth keeping, too
 	}
 	return s.save(next)
 }
@@ -127,6 +148,7 @@ func (s *shared) save(next map[string]bucketEntry) error {
 		return fmt.Errorf("node: saving bucket properties: %w", err)
 	}
 	s.buckets.Store(&next)
+	s.met.Store(true)
 	return nil
 }
 

@@ -21,7 +21,7 @@ type members struct {
 	cfg  cluster.Config
 	dead atomic.Bool
 	// met: it has the state that travels with the table, the properties of buckets: at once if it founded or comes back, and by its
-	// first gossip if it is a namesake, or its disk has been rolled back: that is what is not asked of the product yet (testdata/seeds).
+	// first gossip if it is a namesake, or its disk has been rolled back: the last is what is not asked of the product yet (testdata/seeds).
 	met atomic.Bool
 
 	view atomic.Pointer[tableView]
