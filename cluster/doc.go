@@ -47,7 +47,7 @@
 // If the coordinator's disk is lost in that moment, its successor's table counts.
 //
 // 7. A namesake with an empty disk takes a place only if the incarnation there is silent: dead to gossip for Timing.Silence, and no
-// answer to a call. Then the old row is replaced, and the new one owns and is Fresh: it counts for w, not for r. An incarnation
+// answer to a call. Then the old row is replaced, and the new one owns and is Fresh: it counts for w, not for r, until it says itself that it is Synced (MarkSynced; package repair decides when). An incarnation
 // that finds itself replaced stops serving (OnReplaced). Two incarnations that both own a name end as one: the one that
 // placement does not use gives way.
 //

@@ -1,5 +1,5 @@
 // Package node puts one member of a cluster together: the store, the node-to-node endpoint, the membership, the
-// coordinator and read repair. It holds what they share: the snapshots of who owns what, the properties of buckets, the
+// coordinator, read repair and log exchange. It holds what they share: the snapshots of who owns what, the properties of buckets, the
 // metrics. It knows nothing of HTTP.
 //
 // # Start and stop

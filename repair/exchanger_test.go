@@ -445,3 +445,35 @@ func TestForgottenSessions(t *testing.T) {
 		}
 	})
 }
+
+// TestGainingClockIsNotAdopted: of an owner that is fetching itself the records are taken and the clock is not, even if it lost its disk
+// after the comparison.
+func TestGainingClockIsNotAdopted(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		inWorld(t, 2, DefaultExchangeConfig(), func(t *testing.T, w *world, _ func()) {
+			a, b := w.nodes[0], w.nodes[1]
+			for range 2 {
+				w.put(a, "k")
+			}
+			w.set(w.gains, b.id, true)
+			w.set(w.gains, a.id, !late)
+			w.fail = func(kind transport.Kind) bool {
+				if kind == KindCompare {
+					w.set(w.gains, a.id, true)
+				}
+				return false
+			}
+			o := b.Ownership()
+			if n, err := b.x.compare(t.Context(), &o, a.id); err != nil || n != 1 {
+				t.Fatalf("%d records, %v", n, err)
+			}
+			p := ring.PartitionOf(ring.Hash("b", "k"), testPartitions)
+			if w.lacks(a, b, p) || b.store.Clock(p).CoversAll(a.store.Clock(p)) {
+				t.Errorf("late=%v: lacks the record: %v, clock %v, the other's %v", late, w.lacks(a, b, p), b.store.Clock(p), a.store.Clock(p))
+			}
+			if b.x.Stats.Adopted.Load() != 0 {
+				t.Error("a clock was adopted")
+			}
+		})
+	}
+}
