@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -76,15 +78,12 @@ func (b batch) missing(t *testing.T, n *node, query string) int {
 	return int(wrong.Load())
 }
 
-// arrives waits until a node shows the last of some keys, looking at one after the other, and returns when.
+// arrives waits until a node holds all of some keys, looking at all of them again and again.
 func (b batch) arrives(t *testing.T, n *node) {
 	t.Helper()
-	at := 0
 	eventually(t, refillLimit, n.name+" holds what it has missed", func() error {
-		for ; at < len(b); at++ {
-			if a := n.get(t, b[at]+"?local=true"); a.status != http.StatusOK {
-				return fmt.Errorf("%d of %d, then status %d", at, len(b), a.status)
-			}
+		if missing := b.missing(t, n, "?local=true"); missing > 0 {
+			return fmt.Errorf("%d of %d are not there", missing, len(b))
 		}
 		return nil
 	})
@@ -105,9 +104,6 @@ func TestCatchUp(t *testing.T) {
 	begun := time.Now()
 	missed.arrives(t, away)
 	back := time.Since(begun)
-	if wrong := missed.missing(t, away, "?local=true"); wrong > 0 {
-		t.Errorf("%d of %d keys are not there", wrong, len(missed))
-	}
 	plain, rate := float64(len(missed))/took.Seconds(), float64(len(missed))/back.Seconds()
 	t.Logf("%d writes at w=2 in %v: %.0f/s; caught up in %v: %.0f/s, %.0f %% of that", len(missed), took, plain, back, rate, 100*rate/plain)
 	for _, n := range c.nodes {
@@ -139,18 +135,28 @@ func TestRefill(t *testing.T) {
 	defer stop()
 	checked := make(chan registers, 1)
 	go func() { checked <- strictLoad(ctx, rest) }()
+	started := time.Now()
+	eventually(t, time.Minute, "some seconds of load to compare with", func() error {
+		if time.Since(started) < 5*time.Second {
+			return fmt.Errorf("not yet")
+		}
+		return nil
+	})
+	killed := time.Now()
 	wiped.kill(t)
 	wiped.wipe(t)
 	wiped.restart(t)
 	begun := time.Now()
 	c.waitNobodyGains(t)
-	back := time.Since(begun)
+	settled := time.Now()
+	back := settled.Sub(begun)
 	stop()
-	if r := <-checked; r.stale > 0 || r.reads == 0 {
-		t.Errorf("strict reads: %+v", r)
-	} else {
-		t.Logf("strict reads and writes meanwhile: %+v", r)
+	r := <-checked
+	if r.stale > 0 || r.reads == 0 {
+		t.Errorf("strict reads: %d, stale %d", r.reads, r.stale)
 	}
+	t.Logf("strict load: %d writes, %d reads, %d failed, %d stale; p99 before %v, while refilled %v", r.writes, r.reads, r.failed, r.stale,
+		r.p99(started, killed), r.p99(begun, settled))
 	plain, rate := float64(count)/took.Seconds(), float64(count)/back.Seconds()
 	t.Logf("%d writes at w=3 in %v: %.0f/s; refilled in %v: %.0f/s, %.0f %% of that", count, took, plain, back, rate, 100*rate/plain)
 	if wrong := held.missing(t, wiped, "?local=true"); wrong > 0 {
@@ -166,23 +172,59 @@ func TestRefill(t *testing.T) {
 }
 
 // registers is what a load of one writer for each of some keys has seen.
-type registers struct{ writes, reads, stale, failed int64 }
+type registers struct {
+	writes, reads, stale, failed int64
+	took                         []timed
+}
+
+// timed is one request that succeeded.
+type timed struct {
+	end  time.Time
+	took time.Duration
+}
+
+// p99 is that of the requests that ended within a span.
+func (r *registers) p99(from, to time.Time) time.Duration {
+	var took []time.Duration
+	for _, one := range r.took {
+		if one.end.After(from) && one.end.Before(to) {
+			took = append(took, one.took)
+		}
+	}
+	if len(took) == 0 {
+		return 0
+	}
+	slices.Sort(took)
+	return took[len(took)*99/100].Round(10 * time.Microsecond)
+}
 
 // strictLoad writes growing numbers to keys, each by one goroutine that reads it back through another node with w=2 and r=2: a read
 // that shows less than the last acknowledged write is stale.
 func strictLoad(ctx context.Context, nodes []*node) registers {
 	var writes, reads, stale, failed atomic.Int64
+	var mu sync.Mutex
+	var took []timed
+	send := func(n *node, method, path string, body []byte) (answer, error) {
+		begun := time.Now()
+		a, err := n.send(context.WithoutCancel(ctx), method, path, body)
+		if err == nil && a.status < 300 {
+			mu.Lock()
+			took = append(took, timed{time.Now(), time.Since(begun)})
+			mu.Unlock()
+		}
+		return a, err
+	}
 	_ = inParallel(context.WithoutCancel(ctx), 8, 8, func(context.Context, int) error {
 		path, acked := fresh("register"), 0
 		for i := 1; ctx.Err() == nil; i++ {
-			a, err := nodes[i%len(nodes)].send(ctx, http.MethodPut, path+"?w=2", fmt.Append(nil, i))
+			a, err := send(nodes[i%len(nodes)], http.MethodPut, path+"?w=2", fmt.Append(nil, i))
 			if err != nil || a.status != http.StatusNoContent {
 				failed.Add(1)
 				continue
 			}
 			acked = i
 			writes.Add(1)
-			a, err = nodes[(i+1)%len(nodes)].send(ctx, http.MethodGet, path+"?r=2", nil)
+			a, err = send(nodes[(i+1)%len(nodes)], http.MethodGet, path+"?r=2", nil)
 			if err != nil || a.status != http.StatusOK {
 				if err == nil && a.status == http.StatusNotFound {
 					stale.Add(1)
@@ -199,5 +241,5 @@ func strictLoad(ctx context.Context, nodes []*node) registers {
 		}
 		return nil
 	})
-	return registers{writes.Load(), reads.Load(), stale.Load(), failed.Load()}
+	return registers{writes.Load(), reads.Load(), stale.Load(), failed.Load(), took}
 }
