@@ -263,32 +263,37 @@ func TestExchangeHistories(t *testing.T) {
 				open = kept
 			},
 		})
-		for range 2 { // all pull from all, and are equal
-			for x := range m.stores {
-				for y := range m.stores {
-					if x != y {
-						m.finish(m.open(x, y))
-					}
-				}
-			}
-		}
-		for i, s := range m.stores {
-			checkStore(tbOf(t), s, m.known)
-			for k := range m.exact[0] {
-				r, err := s.Get(k)
-				if err != nil {
-					t.Fatal(err)
-				}
-				m.check(i, k, r)
-				if !r.SameVersions(m.exact[0][k]) {
-					t.Fatalf("after pairwise exchanges store %d has %v, store 0 %v", i, r, m.exact[0][k])
-				}
-			}
-			if m.opts[i].MaxDetached > 2 && !s.Clock(0).Equal(m.stores[0].Clock(0)) && m.opts[0].MaxDetached > 2 {
-				t.Fatalf("after pairwise exchanges the clock of store %d is %v, of store 0 %v", i, s.Clock(0), m.stores[0].Clock(0))
-			}
-		}
+		m.converge()
 	})
+}
+
+// converge lets all pull from all: then they are equal.
+func (m *model) converge() {
+	for range 2 {
+		for x := range m.stores {
+			for y := range m.stores {
+				if x != y {
+					m.finish(m.open(x, y))
+				}
+			}
+		}
+	}
+	for i, s := range m.stores {
+		checkStore(tbOf(m.t), s, m.known)
+		for k := range m.exact[0] {
+			r, err := s.Get(k)
+			if err != nil {
+				m.t.Fatal(err)
+			}
+			m.check(i, k, r)
+			if !r.SameVersions(m.exact[0][k]) {
+				m.t.Fatalf("after pairwise exchanges store %d has %v, store 0 %v", i, r, m.exact[0][k])
+			}
+		}
+		if m.opts[i].MaxDetached > 2 && m.opts[0].MaxDetached > 2 && !s.Clock(0).Equal(m.stores[0].Clock(0)) {
+			m.t.Fatalf("after pairwise exchanges the clock of store %d is %v, of store 0 %v", i, s.Clock(0), m.stores[0].Clock(0))
+		}
+	}
 }
 
 // modeOf gives each key one mode, as buckets do: what clocks cannot show of a key that was written in both is in package repair's doc.go.
