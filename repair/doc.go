@@ -43,7 +43,7 @@
 //  5. All pages of an exchange show one synced snapshot of Y. A page read later than the clock could miss a dot that was live when the clock was
 //     read and overwritten before its page: the clock would cover a dot of which this node saw neither the version nor its successor, and a merge
 //     would then drop the last live copy, or a read with r = 1 be told that it is superseded by nothing. And what Y's disk could still forget is shown to nobody.
-//     TestSnapshotIsOneMoment (store), TestExchangeAgainstModel.
+//     TestSnapshotIsOneMoment and TestExchangeHistories (store).
 //  6. The clock is adopted at the very end, in one batch, after every merged record is on this node's disk, and never as part of what
 //     arrived: a prefix of a log is not a prefix of what Y has seen. What this node says it knows at the opening is its synced clock; so a failure of its
 //     disk in between, which opens the store anew without an unsynced suffix, cannot make it skip what it then lacks, and an error of any sync ends the
