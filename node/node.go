@@ -139,7 +139,9 @@ func (n *Node) Start(ctx context.Context, httpAddr string) error {
 	n.stop = stop
 	n.work.Go(func() { n.member.run(run) })
 	n.work.Go(func() { n.repair.Run(run) })
-	n.work.Go(func() { n.logs.Run(run) })
+	if !n.cfg.World.NoExchange {
+		n.work.Go(func() { n.logs.Run(run) })
+	}
 	return nil
 }
 

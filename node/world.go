@@ -22,6 +22,8 @@ type World struct {
 	Network *transport.Network
 	// Cluster starts the membership. nil: gossip by package cluster.
 	Cluster func(ctx context.Context, cfg cluster.Config) (Cluster, error)
+	// NoExchange leaves log exchange out, so that what reads repair, and what counts while a disk is refilled, can be seen alone.
+	NoExchange bool
 }
 
 // Members is who belongs to the cluster, and who answers. Its methods do not block, but for the disk.

@@ -135,6 +135,7 @@ func (n *simNode) config(l *life) node.Config {
 		Cluster: func(ctx context.Context, cfg cluster.Config) (node.Cluster, error) {
 			return n.w.startMembers(ctx, n, cfg)
 		},
+		NoExchange: n.w.plan.NoExchange(),
 	}
 	return cfg
 }
