@@ -46,6 +46,7 @@ var owners = map[string]string{
 	"gopkg.in/yaml.v3":                        "cmd/quorate",
 	"github.com/HdrHistogram/hdrhistogram-go": "bench/load",
 	"github.com/valyala/fasthttp":             "bench/load",
+	"github.com/anishathalye/porcupine":       "internal/check",
 }
 
 // narrow lists the packages that may import less than their line allows: the bench tool talks to a cluster

@@ -6,6 +6,8 @@
 // who was shown it replaced: Model. So a product that forges contexts, drops values or forgets what it acknowledged contradicts
 // somebody.
 //
+// Linearizable is no checker: it counts which keys were more than Quorate promises.
+//
 // # What is not held against the product
 //
 // A disk that was lost (wiped, rolled back, bits flipped) takes with it what it held. A write acknowledged by w owners is owed as long as
