@@ -39,6 +39,7 @@ type tally struct {
 	leastOps     float64
 	unsettled    int
 	losses       int
+	linear       check.Linear
 }
 
 func newTally() *tally {
@@ -63,6 +64,7 @@ func (t *tally) add(r *Result) {
 	t.leastOps = min(t.leastOps, float64(len(r.History.Ops))/r.Simulated.Seconds())
 	t.unsettled += len(r.History.Unsettled)
 	t.losses += len(r.History.Losses)
+	t.linear.Add(check.Linearizable(&r.History))
 }
 
 // String is the sums, a line each.
@@ -72,6 +74,7 @@ func (t *tally) String() string {
 	fmt.Fprintf(&b, "%d seeds, %.2f simulated cluster-hours in %v: %.1f a minute on one core\n", t.seeds, t.whole.Hours(), real.Round(time.Second/10), t.whole.Hours()/real.Minutes())
 	fmt.Fprintf(&b, "at least %.1f operations a simulated second; %d keys not settled; %d disks lost\n", t.leastOps, t.unsettled, t.losses)
 	b.WriteString(check.Accounts{Attempts: t.attempts, Fates: t.fates, Reads: t.reads}.String())
+	fmt.Fprintln(&b, t.linear)
 	for _, kind := range slices.Sorted(maps.Keys(t.faults)) {
 		fmt.Fprintf(&b, "%-48s %8d\n", "fault "+kind, t.faults[kind])
 	}
