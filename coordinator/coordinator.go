@@ -64,7 +64,6 @@ const (
 
 // Repairer sends a record to owners that lack some of it. It never blocks; at its bound it drops and counts.
 type Repairer interface {
-	//
 	// Where values of rec are elided, the first of holders that answers supplies them.
 	Repair(k store.Key, rec version.Record, to, holders []ring.ID)
 }

@@ -44,10 +44,6 @@ func (c *Coordinator) ServeWrite(req transport.Request) {
 		req.Reply(status, []byte(detail))
 		return
 	}
-	if res.Record.MaxLWW.Compare(m.Record.MaxLWW) <= 0 && res.Record.N <= m.Record.N {
-		req.Reply(transport.StatusOK, nil)
-		return
-	}
 	var a ack
 	if res.Record.MaxLWW.Compare(m.Record.MaxLWW) > 0 {
 		a.MaxLWW = res.Record.MaxLWW

@@ -123,22 +123,36 @@ func (e *epoch) load(l *locator) (version.Record, error) {
 	if r, ok := e.cache.get(l.hash, l.enc); ok {
 		return r, nil
 	}
-	value, closer, err := e.db.Get(bytes.Clone(l.enc)) // a copy, so that callers keep theirs off the heap
+	r, err := readRecord(e.db, bytes.Clone(l.enc)) // a copy, so that callers keep theirs off the heap
 	if errors.Is(err, pebble.ErrNotFound) {
 		return version.Record{}, nil
 	}
 	if err != nil {
 		return version.Record{}, e.readError(l.Key.clone(), err)
 	}
+	e.cache.put(l.hash, l.enc, r)
+	return r, nil
+}
+
+// readRecord reads one record, in memory of its own, from a database or a snapshot of it. Errors are Pebble's, its ErrNotFound among them, or
+// wrap ErrCorrupt.
+func readRecord(from pebble.Reader, enc []byte) (version.Record, error) {
+	value, closer, err := from.Get(enc)
+	if err != nil {
+		return version.Record{}, err
+	}
 	value = bytes.Clone(value)
 	if err := closer.Close(); err != nil {
-		return version.Record{}, e.readError(l.Key.clone(), err)
+		return version.Record{}, err
 	}
+	return decodeRecord(value)
+}
+
+func decodeRecord(value []byte) (version.Record, error) {
 	r, err := version.DecodeRecord(value)
 	if err != nil {
-		return version.Record{}, e.readError(l.Key.clone(), fmt.Errorf("%w: %w", ErrCorrupt, err))
+		return version.Record{}, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
-	e.cache.put(l.hash, l.enc, r)
 	return r, nil
 }
 

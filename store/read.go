@@ -123,9 +123,5 @@ func decodeValue(it *pebble.Iterator) (version.Record, error) {
 	if err != nil {
 		return version.Record{}, err
 	}
-	r, err := version.DecodeRecord(enc)
-	if err != nil {
-		return version.Record{}, fmt.Errorf("%w: %w", ErrCorrupt, err)
-	}
-	return r, nil
+	return decodeRecord(enc)
 }

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"sync"
@@ -174,20 +173,12 @@ func (s *Snapshot) logged(it *pebble.Iterator, dot version.Dot) (Key, version.Re
 	if !ok {
 		return Key{}, version.Record{}, s.corrupt(fmt.Sprintf("log entry %v: %x", dot, name))
 	}
-	value, closer, err := s.db.Get(enc)
+	r, err := readRecord(s.db, enc)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return k, version.Record{}, s.corrupt(fmt.Sprintf("log entry %v names %q of bucket %q, which is not there", dot, k.Key, k.Bucket))
 	}
 	if err != nil {
 		return k, version.Record{}, s.epoch.readError(k, err)
-	}
-	value = bytes.Clone(value)
-	if err := closer.Close(); err != nil {
-		return k, version.Record{}, s.epoch.readError(k, err)
-	}
-	r, err := version.DecodeRecord(value)
-	if err != nil {
-		return k, version.Record{}, s.epoch.readError(k, fmt.Errorf("%w: %w", ErrCorrupt, err))
 	}
 	if !r.Has(dot) {
 		return k, version.Record{}, s.corrupt(fmt.Sprintf("log entry %v names %q of bucket %q, which has no such version", dot, k.Key, k.Bucket))
