@@ -1,8 +1,6 @@
 package http
 
 import (
-	"encoding/json"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -32,13 +30,7 @@ type conns struct {
 
 func newConns(l net.Listener, most int) *conns {
 	p := codeProblem(coordinator.Overloaded, "this node has as many connections as it takes")
-	body, err := json.Marshal(p)
-	if err != nil {
-		panic("http: a problem that is no JSON: " + err.Error())
-	}
-	answer := fmt.Sprintf("HTTP/1.1 %d Service Unavailable\r\nContent-Type: application/problem+json\r\nContent-Length: %d\r\nRetry-After: 1\r\nConnection: close\r\n\r\n%s",
-		p.Status, len(body), body)
-	return &conns{Listener: l, max: int64(most), farewell: []byte(answer)}
+	return &conns{Listener: l, max: int64(most), farewell: wholeAnswer(p)}
 }
 
 // Accept implements net.Listener.

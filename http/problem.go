@@ -110,6 +110,9 @@ type ReplicaReport struct {
 	Millis  float64             `json:"ms"`
 }
 
+// retrySeconds is what Retry-After says: whole seconds, rounded up.
+func (p *Problem) retrySeconds() int { return int((p.retryAfter + time.Second - 1) / time.Second) }
+
 // Error implements error.
 func (p *Problem) Error() string {
 	s := p.Name() + ": " + p.Detail
@@ -212,7 +215,7 @@ func writeProblem(w http.ResponseWriter, p *Problem) {
 	h.Set("Content-Length", strconv.Itoa(len(body)+1))
 	h.Set("X-Content-Type-Options", "nosniff")
 	if p.retryAfter > 0 {
-		h.Set("Retry-After", strconv.Itoa(int((p.retryAfter+time.Second-1)/time.Second)))
+		h.Set("Retry-After", strconv.Itoa(p.retrySeconds()))
 	}
 	if p.hangUp {
 		h.Set("Connection", "close")

@@ -45,10 +45,19 @@ func refusal(status int, text string) []byte {
 		p.Status = status
 	}
 	p.Outcome = outcomeNotWritten
+	return wholeAnswer(p)
+}
+
+// wholeAnswer is a problem as it goes over a connection that ends with it, for where there is no ResponseWriter.
+func wholeAnswer(p *Problem) []byte {
 	body, err := json.Marshal(p)
 	if err != nil {
 		panic("http: a problem that is no JSON: " + err.Error())
 	}
-	return fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nContent-Type: application/problem+json\r\nContent-Length: %d\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n%s\n",
-		p.Status, http.StatusText(p.Status), len(body)+1, body)
+	b := fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nContent-Type: application/problem+json\r\nContent-Length: %d\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n",
+		p.Status, http.StatusText(p.Status), len(body)+1)
+	if p.retryAfter > 0 {
+		b = fmt.Appendf(b, "Retry-After: %d\r\n", p.retrySeconds())
+	}
+	return fmt.Appendf(b, "\r\n%s\n", body)
 }
