@@ -11,6 +11,8 @@ GO     ?= go
 TOOL   := $(GO) tool -modfile=tools/go.mod
 # Everything but the real processes, which want the machine for themselves.
 UNIT    = $(shell $(GO) list ./... | grep -vE '/e2e(/|$$)')
+# What may have a goroutine: the pure packages have none (layers_test.go).
+RACING  = $(filter-out $(addprefix github.com/quorate/quorate/,version ring ring/layouts quorum fault internal/history internal/check internal/mutation bench/workload),$(UNIT))
 
 FUZZTIME ?= 5s
 BENCH    ?= .
@@ -19,6 +21,9 @@ SEEDS    ?= 100
 FIRST    ?= 1
 SIM_JOBS ?= $(shell nproc)
 CHAOS    ?= 2m
+LARGE    ?= 4
+KEYS     ?= 1000000
+LIVES    ?= 6
 
 ##@ Every day
 .PHONY: help
@@ -59,7 +64,8 @@ test: ## the README's test command: everything, with clusters of real processes;
 
 .PHONY: race
 race: ## the short tests under the race detector, then a cluster of processes built with it
-	CGO_ENABLED=1 $(GO) test -race -short $(UNIT)
+	@# without those that move many bytes through the goroutines of the others: a minute and a half
+	CGO_ENABLED=1 $(GO) test -race -short -skip '^(TestBytesPerDifference|Test(Exchange|HandOff)TooLarge)$$' $(RACING)
 	CGO_ENABLED=1 $(GO) test -race -short -count=1 -timeout=10m ./e2e
 
 .PHONY: e2e
@@ -90,6 +96,10 @@ sim-one: ## one seed with its trace: SEED=n
 mutations: ## every deliberate sin of internal/mutation, until the checker that is there for it sees it
 	$(GO) test -count=1 -tags mutate ./internal/sim -run TestMutations -timeout 20m -v | grep -E '^ +(---|mutate_test)|^(---|ok|FAIL|panic)'
 
+.PHONY: layouts
+layouts: ## the protocol of layout changes, in every scenario of ring/layouts, each up to LARGE million states (4)
+	$(GO) test -count=1 ./ring/layouts -run 'TestProtocolAtLarge|TestSins' -large $(LARGE) -timeout 10h -v | grep -vE '^=== '
+
 .PHONY: chaos
 chaos: ## the same workload and checkers on five real processes for CHAOS (2m); as root in network namespaces
 	QUORATE_CHAOS=$(CHAOS) $(GO) test -count=1 -timeout=1h ./e2e -run TestChaos -v
@@ -108,6 +118,10 @@ fuzz: ## every fuzz target for FUZZTIME (5s); all of them, even if one fails
 .PHONY: bench
 bench: ## benchmarks (BENCH=regexp, COUNT=10 for benchstat)
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) $(UNIT)
+
+.PHONY: bytes
+bytes: ## what log exchange sends for d differences between two stores of 1,000,000 keys (some minutes; KEYS, LIVES)
+	QUORATE_BYTES_KEYS=$(KEYS) QUORATE_BYTES_LIVES=$(LIVES) $(GO) test -count=1 -v -timeout 30m -run TestBytesPerDifference ./repair
 
 .PHONY: benchstat
 benchstat: ## compare two outputs of make bench: OLD=file NEW=file

@@ -24,7 +24,7 @@ func TestRealSockets(t *testing.T) {
 		cfg.BindGossip = "127.0.0.1:0"
 		cfg.Advertise.RPC = fmt.Sprintf("rpc:%d", i)
 		cfg.Join = join
-		cfg.Storage, cfg.Caller, cfg.Freezer = &disk{meta: make(map[string][]byte)}, calls.of(cfg.ID), &gate{}
+		cfg.Storage, cfg.Caller = newTestDisk(), calls.of(cfg.ID)
 		cfg.HasData = func() bool { return false }
 		cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
 		c, err := Start(t.Context(), cfg)
@@ -130,7 +130,7 @@ func TestConfigValidate(t *testing.T) {
 		cfg := DefaultConfig()
 		cfg.Name, cfg.ClusterName, cfg.ID, cfg.Boot = "a", "c", simID(0), 1
 		cfg.BindGossip, cfg.Advertise.RPC = "127.0.0.1:0", "127.0.0.1:1"
-		cfg.Storage, cfg.Caller, cfg.Freezer, cfg.HasData = &disk{}, (&directCalls{}).of(simID(0)), &gate{}, func() bool { return false }
+		cfg.Storage, cfg.Caller, cfg.HasData = &disk{}, (&directCalls{}).of(simID(0)), func() bool { return false }
 		return cfg
 	}
 	if cfg := good(); cfg.Validate() != nil {

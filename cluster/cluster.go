@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/memberlist"
 
 	"github.com/quorate/quorate/ring"
+	"github.com/quorate/quorate/ring/layouts"
 )
 
 // Liveness is what gossip and this node's own probes say about a node now. It never says who owns data.
@@ -29,7 +30,7 @@ func (l Liveness) String() string { return [...]string{"dead", "suspect", "alive
 
 // Cluster is a running node's membership.
 //
-// Locks, in the order in which they may be taken: admission.promising, founder.voting, saving; the others are leaves.
+// Locks, in the order in which they may be taken: founder.voting, saving, that of Rings; the others are leaves.
 type Cluster struct {
 	cfg        Config
 	log        *slog.Logger
@@ -42,22 +43,25 @@ type Cluster struct {
 	gossipAddr string
 	nonce      atomic.Uint64
 
-	saving sync.Mutex // held over change, save and publication of the table
-	view   atomic.Pointer[view]
+	saving sync.Mutex // held over change, save and publication of table and layouts
+	table  atomic.Pointer[ring.Table]
+	held   *Rings
 
 	found founder
-	admit admission
 
 	// Of the membership goroutine alone.
-	joiningSince time.Time // when this node found itself joining; membership goroutine only, as is joined
-	joined       bool      // it has waited long enough for its admission
+	duty         Duty
+	joiningSince time.Time // when this node found itself joining
+	placed       bool      // it owns, or has waited long enough for that
 	silent       ring.ID   // the namesake contended with, and since when it is silent
 	silentSince  time.Time
-	replaced     bool
+	asked        int // how often members were asked for the place of a namesake
 
 	mu       sync.Mutex
 	waiting  string // why the node is not ready; empty: it is
 	stopping bool
+	aside    bool // the node knows that its incarnation is out
+	left     bool // by its own wish, and in this process
 	watchers []func()
 	readyCh  chan struct{}
 	wasReady bool
@@ -65,26 +69,26 @@ type Cluster struct {
 	news  chan struct{} // something that watchers may want to see
 	steps chan struct{} // something that the membership goroutine may act on
 	push  chan struct{}
+	out   *outbox
 
-	foreignTable, saveFailed, extraTooLong, askFailed *limiter
+	foreignTable, saveFailed, extraTooLong *limiter
 
 	ctx        context.Context
 	cancel     context.CancelFunc
 	background sync.WaitGroup
 }
 
-// Start loads the table, applies what a crash left open, listens for gossip and goes on in the background: joining,
-// founding, admission. ctx bounds only the start itself. The node's transport must serve HandleRPC from now on.
+// Start loads table and layouts, listens for gossip and goes on in the background: joining, founding, changes of the ring. It refuses a data directory whose
+// incarnation has left or was removed. ctx bounds only the start itself. The node's transport must serve HandleRPC from now on.
 func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
 	c := &Cluster{
-		cfg: cfg, log: cfg.Logger,
+		cfg: cfg, log: cfg.Logger, duty: Duty{Timing: cfg.Timing},
 		waiting: "starting", readyCh: make(chan struct{}),
-		news: make(chan struct{}, 1), steps: make(chan struct{}, 1), push: make(chan struct{}, 1),
-		foreignTable: newLimiter(time.Minute), saveFailed: newLimiter(time.Second),
-		extraTooLong: newLimiter(time.Minute), askFailed: newLimiter(10 * time.Second),
+		news: make(chan struct{}, 1), steps: make(chan struct{}, 1), push: make(chan struct{}, 1), out: newOutbox(),
+		foreignTable: newLimiter(time.Minute), saveFailed: newLimiter(time.Second), extraTooLong: newLimiter(time.Minute),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.peers, c.moves = newPeers(c.nodeName(), c.changed), newMoves()
@@ -92,7 +96,7 @@ func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 		NumNodes:       func() int { return len(*c.peers.live.Load()) + 1 },
 		RetransmitMult: memberlist.DefaultLANConfig().RetransmitMult,
 	}
-	if err := c.load(ctx); err != nil {
+	if err := c.load(); err != nil {
 		c.cancel()
 		return nil, err
 	}
@@ -100,7 +104,7 @@ func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 		c.cancel()
 		return nil, err
 	}
-	for _, loop := range []func(){c.handleGossip, c.rejoin, c.watchPeers, c.steward, c.askOutcomes, c.notify, c.pushes} {
+	for _, loop := range []func(){c.handleGossip, c.rejoin, c.watchPeers, c.steward, c.notify, c.pushes} {
 		c.background.Go(loop)
 	}
 	return c, nil
@@ -130,14 +134,29 @@ func (c *Cluster) open(ctx context.Context) error {
 }
 
 // Table returns the member table as it is on disk.
-func (c *Cluster) Table() ring.Table { return c.view.Load().table }
+func (c *Cluster) Table() ring.Table { return *c.table.Load() }
 
-// Layout returns the layout of Table, or nil as long as the node belongs to no cluster.
-func (c *Cluster) Layout() *ring.Layout { return c.view.Load().layout }
+// Rings returns the view of the layouts as they are on disk, or nil as long as the node belongs to no cluster.
+func (c *Cluster) Rings() *layouts.View { return c.held.View() }
+
+// Layout returns the placement by which this node looks for its peers, as Rings.Layout does; nil exactly while Rings is.
+func (c *Cluster) Layout() *ring.Layout { return c.held.Layout() }
+
+// Record says for this node that it acts under the view with this digest, and that nothing runs here any more that an older one let in. If another view has come meanwhile
+// it does nothing. When it returns nil what it said is on disk.
+func (c *Cluster) Record(digest uint64) error {
+	return c.say(func(v *layouts.View) (layouts.State, error) { return recorded(v, c.cfg.ID, digest), nil })
+}
+
+// Synced reports that this node holds all that the top layout gives it in these partitions, which View.MaySync must have said. If there is another top meanwhile
+// it does nothing. When it returns nil the reports are on disk.
+func (c *Cluster) Synced(top layouts.Hash, at []ring.Partition) error {
+	return c.say(func(v *layouts.View) (layouts.State, error) { return synced(v, c.cfg.ID, top, at) })
+}
 
 // Self returns this node's row: the one in the table, or the one it would have there.
 func (c *Cluster) Self() ring.Member {
-	if row, ok := c.view.Load().table.Get(c.cfg.ID); ok {
+	if row, ok := c.Table().Get(c.cfg.ID); ok {
 		return row
 	}
 	return c.cfg.member()
@@ -149,37 +168,6 @@ func (c *Cluster) Liveness(id ring.ID) Liveness {
 		return Alive
 	}
 	return (*c.peers.live.Load())[id]
-}
-
-// MergeTable joins a table from elsewhere, such as the refusal of a request under an old layout, into this node's. When
-// it returns nil the result is on disk. ring.ErrForeign: the table of another cluster.
-func (c *Cluster) MergeTable(t ring.Table) error { return c.merge(t, true) }
-
-// MarkSynced records that this node, which took its place with an empty disk, has fetched what that place holds. When it returns
-// nil that is on disk.
-func (c *Cluster) MarkSynced() error {
-	return c.update(func(own ring.Table) (ring.Table, error) {
-		row, ok := own.Get(c.cfg.ID)
-		if !ok {
-			return own, errNoTable
-		}
-		row.Synced = true
-		return own.With(row)
-	})
-}
-
-// Push sends table and Extra to every live peer soon, without waiting; what gets lost comes with the next push/pull.
-func (c *Cluster) Push() { signal(c.push) }
-
-func (c *Cluster) pushes() {
-	for {
-		select {
-		case <-c.ctx.Done():
-			return
-		case <-c.push:
-			c.pushAll()
-		}
-	}
 }
 
 // ClockOffset returns the median of how far the clocks of the live peers are ahead of this node's, and how many

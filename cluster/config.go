@@ -29,15 +29,6 @@ type Storage interface {
 	SaveMeta(name string, value []byte) error
 }
 
-// Freezer holds back the key requests of this node, as coordinator and as replica.
-type Freezer interface {
-	// Freeze returns nil when no key request runs here any more and until Thaw new ones wait. If ctx ends first it
-	// returns an error, and nothing is held back. It is called again only after Thaw.
-	Freeze(ctx context.Context) error
-	// Thaw lets the waiting requests go on. It must not block.
-	Thaw()
-}
-
 // Extra is another replicated lattice that travels with the member table, as the bucket properties do.
 type Extra interface {
 	// State returns the whole lattice, at most MaxExtra bytes; it must be on disk already. It is called with no lock
@@ -81,15 +72,16 @@ type Config struct {
 
 	Storage Storage
 	Caller  Caller
-	Freezer Freezer
 	// HasData says whether the store holds any record or ever did (cheap, may be called often).
 	HasData func() bool
 	// OnReplaced is called at most once, from its own goroutine, when another incarnation took this node's name: the
 	// node must stop serving.
 	OnReplaced func(by ring.ID)
-	Extra      Extra
-	Matrix     *fault.Matrix
-	Logger     *slog.Logger
+	// OnRemoved is called at most once, from its own goroutine, when this node finds that it was removed from the cluster: it must stop serving. why says so to people.
+	OnRemoved func(why string)
+	Extra     Extra
+	Matrix    *fault.Matrix
+	Logger    *slog.Logger
 
 	// Network, when set, carries gossip in memory instead of over sockets; BindGossip is the address in it.
 	Network *MemNetwork
@@ -125,14 +117,11 @@ type Timing struct {
 	Turn time.Duration
 	// Call bounds one request to one node.
 	Call time.Duration
-	// Freeze bounds the wait for running key requests in an admission.
-	Freeze time.Duration
-	// AdmitRetry is the least time between two admission rounds.
-	AdmitRetry time.Duration
-	// Ask is the interval at which a member that promised asks for the outcome.
-	Ask time.Duration
-	// Admit is how long a node that came to a cluster waits for its admission before it is ready without: several rounds,
-	// where nobody holds data; where somebody does, what a newcomer's readiness is late by.
+	// Batch is how long a change of the ring waits for others to be made with it: nodes that start together join together, and what one joins at, once, moves once.
+	Batch time.Duration
+	// Stuck is how long a change may be under way before the next one begins all the same: a member that is down must not keep newcomers out.
+	Stuck time.Duration
+	// Admit is how long a node that came to a cluster waits for its place before it is ready without.
 	Admit time.Duration
 	// Silence is how long an old incarnation must have been absent before a namesake takes its place.
 	Silence time.Duration
@@ -163,9 +152,8 @@ func DefaultConfig() Config {
 			Grace:        2 * time.Second,
 			Turn:         2 * time.Second,
 			Call:         2 * time.Second,
-			Freeze:       2 * time.Second,
-			AdmitRetry:   time.Second,
-			Ask:          500 * time.Millisecond,
+			Batch:        time.Second,
+			Stuck:        10 * time.Second,
 			Admit:        3 * time.Second,
 			Silence:      2 * time.Second,
 		},
@@ -177,8 +165,8 @@ func (c *Config) Validate() error {
 	switch {
 	case c.ID.IsZero() || c.Boot == 0:
 		return errors.New("cluster: incarnation and boot must not be zero")
-	case c.Storage == nil || c.Caller == nil || c.Freezer == nil || c.HasData == nil:
-		return errors.New("cluster: Storage, Caller, Freezer and HasData are required")
+	case c.Storage == nil || c.Caller == nil || c.HasData == nil:
+		return errors.New("cluster: Storage, Caller and HasData are required")
 	}
 	if err := c.member().Validate(); err != nil {
 		return err

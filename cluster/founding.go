@@ -55,16 +55,26 @@ func (c *Cluster) stepFounding() {
 
 // foundAlone makes a cluster of one, and returns why it could not.
 func (c *Cluster) foundAlone() string {
-	err := c.update(func(own ring.Table) (ring.Table, error) {
-		if own.Len() > 0 {
-			return own, nil
-		}
-		return foundingTable(c.cfg.ClusterName, c.cfg.Partitions, []ring.Member{c.cfg.member()})
-	})
+	if !c.empty() {
+		return ""
+	}
+	t, err := foundingTable(c.cfg.ClusterName, c.cfg.Partitions, []ring.Member{c.cfg.member()})
+	if err == nil {
+		err = c.begin(t)
+	}
 	if err != nil {
 		return err.Error()
 	}
 	return ""
+}
+
+// begin takes a founding table for the cluster's, and its owners for the first layout.
+func (c *Cluster) begin(t ring.Table) error {
+	k, err := founded(t)
+	if err != nil {
+		return err
+	}
+	return c.merge(k, true)
 }
 
 // propose runs one ballot: promises, then acceptances, then the decided table to all.
@@ -93,7 +103,7 @@ func (c *Cluster) propose(voters []hello) error {
 	if err != nil {
 		return fmt.Errorf("decided table: %w", err)
 	}
-	if err := c.merge(t, true); err != nil {
+	if err := c.begin(t); err != nil {
 		return err
 	}
 	c.log.Info("cluster founded", "cluster", t.Cluster(), "members", t.Len(), "partitions", t.Partitions())
@@ -102,7 +112,8 @@ func (c *Cluster) propose(voters []hello) error {
 }
 
 // ballotPhase sends one request to all voters, this node first: its own vote must be on disk before anyone else hears of the ballot, so that
-// it never uses one twice. It returns the rows of those who granted.
+// it never uses one twice. Where lists differ, as in a circle of nodes that name one another, it goes on to those that the voters name in
+// turn. It returns the rows of those who granted.
 func (c *Cluster) ballotPhase(voters []hello, kind uint8, req acceptRequest) (*proposal, []ring.Member, error) {
 	own, err := c.handleVote(kind, req)
 	if err != nil {
@@ -110,6 +121,53 @@ func (c *Cluster) ballotPhase(voters []hello, kind uint8, req acceptRequest) (*p
 	}
 	p := newProposal(req.Ballot)
 	replies := map[ring.ID]voteReply{c.cfg.ID: own}
+	asked := map[ring.ID]bool{c.cfg.ID: true}
+	for next := voters; len(next) > 0; next = c.named(replies, asked) {
+		for _, to := range next {
+			asked[to.ID] = true
+		}
+		c.callVoters(next, kind, req, replies)
+	}
+	var rows []ring.Member
+	for id, r := range replies {
+		if r.Knows.table.Len() > 0 {
+			c.mergeHeard(r.Knows, true)
+			return nil, nil, fmt.Errorf("%s belongs to a cluster already", id.Short())
+		}
+		c.found.round = max(c.found.round, r.Vote.Promised.Round)
+		row, ok := r.Row.Get(id)
+		if !r.Granted || !ok {
+			continue
+		}
+		p.grant(id, r.Of, r.Vote)
+		rows = append(rows, row)
+	}
+	if !p.quorum() {
+		return nil, nil, fmt.Errorf("%d of %d voters granted ballot %d, which is not enough for every one of them", len(p.granted), len(asked), req.Ballot.Round)
+	}
+	return p, rows, nil
+}
+
+// named returns whom the voters that replied name and nobody has asked yet, as far as gossip knows where they are.
+func (c *Cluster) named(replies map[ring.ID]voteReply, asked map[ring.ID]bool) []hello {
+	wanted := map[ring.ID]bool{}
+	for _, r := range replies {
+		for _, id := range r.Of.IDs {
+			wanted[id] = wanted[id] || !asked[id]
+		}
+	}
+	var next []hello
+	for _, p := range c.peers.all() {
+		if wanted[p.meta.ID] && len(asked)+len(next) < MaxJoin {
+			wanted[p.meta.ID] = false
+			next = append(next, hello{ID: p.meta.ID, Name: p.name(), RPC: p.meta.RPC})
+		}
+	}
+	return next
+}
+
+// callVoters adds the replies of those who answer.
+func (c *Cluster) callVoters(voters []hello, kind uint8, req acceptRequest, replies map[ring.ID]voteReply) {
 	var mu sync.Mutex
 	c.each(len(voters), c.cfg.Timing.Call, func(ctx context.Context, i int) {
 		to := voters[i]
@@ -130,24 +188,6 @@ func (c *Cluster) ballotPhase(voters []hello, kind uint8, req acceptRequest) (*p
 		defer mu.Unlock()
 		replies[to.ID] = r
 	})
-	var rows []ring.Member
-	for id, r := range replies {
-		if r.Table.Len() > 0 {
-			c.mergeHeard(r.Table, true)
-			return nil, nil, fmt.Errorf("%s belongs to a cluster already", id.Short())
-		}
-		c.found.round = max(c.found.round, r.Vote.Promised.Round)
-		row, ok := r.Row.Get(id)
-		if !r.Granted || !ok {
-			continue
-		}
-		p.grant(id, r.Of, r.Vote)
-		rows = append(rows, row)
-	}
-	if !p.quorum() {
-		return nil, nil, fmt.Errorf("%d of %d voters granted ballot %d, which is not enough for every one of them", len(p.granted), len(voters), req.Ballot.Round)
-	}
-	return p, rows, nil
 }
 
 // handleVote is the voter's side of both phases.
@@ -155,8 +195,8 @@ func (c *Cluster) handleVote(kind uint8, req acceptRequest) (voteReply, error) {
 	f := &c.found
 	f.voting.Lock()
 	defer f.voting.Unlock()
-	if v := c.view.Load(); !v.empty() {
-		return voteReply{Table: v.table}, nil
+	if !c.empty() {
+		return voteReply{Knows: c.knows()}, nil
 	}
 	var next vote
 	var granted bool
@@ -181,15 +221,15 @@ func (c *Cluster) handleVote(kind uint8, req acceptRequest) (voteReply, error) {
 	return voteReply{Granted: granted, Vote: f.vote, Row: row, Of: c.join.electorate()}, err
 }
 
-// tell sends this node's table to members at once, beside gossip.
+// tell sends what this node knows to members at once, beside gossip, and waits for their answers.
 func (c *Cluster) tell(members []ring.Member) {
-	body := encodeTable(c.view.Load().table)
+	body := c.Knowledge()
 	c.each(len(members), c.cfg.Timing.Call, func(ctx context.Context, i int) {
 		if members[i].ID == c.cfg.ID {
 			return
 		}
 		if _, err := c.callNode(ctx, members[i].ID, members[i].Addrs.RPC, KindTable, body); err != nil {
-			c.log.Debug("table not told", "name", members[i].Name, "err", err)
+			c.log.Debug("member not told", "name", members[i].Name, "err", err)
 		}
 	})
 }

@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -143,7 +142,7 @@ func (c *Cluster) nameAt(addr string) string {
 	if name := c.join.nameAt(addr); name != "" {
 		return name
 	}
-	for _, m := range c.view.Load().table.Present() {
+	for _, m := range c.Table().Present() {
 		if m.Addrs.Gossip == addr {
 			return m.Name
 		}
@@ -211,7 +210,7 @@ func (c *Cluster) localState() []byte {
 		}
 		extra = nil
 	}
-	return encodeState(c.view.Load().table, extra)
+	return encodeState(c.knows(), extra)
 }
 
 // handleGossip works through what the delegate took in.
@@ -243,35 +242,15 @@ func (c *Cluster) handleMessage(m userMessage) {
 			c.wake()
 		}
 	case msgRow:
-		c.mergeHeard(m.Table, false)
+		c.mergeHeard(m.Knows, false)
 	case msgState:
-		c.mergeHeard(m.Table, true)
+		c.mergeHeard(m.Knows, true)
 		if len(m.Extra) > 0 && c.cfg.Extra != nil {
 			if err := c.cfg.Extra.Merge(m.Extra); err != nil && c.saveFailed.allow() {
 				c.log.Error("replicated state not merged", "err", err)
 			}
 		}
 	}
-}
-
-// maxPushes bounds the peers that one Push sends to at one time.
-const maxPushes = 8
-
-// pushAll sends the whole state to every live peer.
-func (c *Cluster) pushAll() {
-	state := c.localState()
-	slots := make(chan struct{}, maxPushes)
-	var wg sync.WaitGroup
-	for _, p := range c.peers.all() {
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			if err := c.list.SendReliable(p.gossipNode(), state); err != nil {
-				c.log.Debug("push failed", "to", p.name(), "err", err)
-			}
-		})
-	}
-	wg.Wait()
 }
 
 // gossipNode is as much of memberlist's record of the peer as sending needs.

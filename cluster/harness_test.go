@@ -18,6 +18,7 @@ import (
 
 	"github.com/quorate/quorate/fault"
 	"github.com/quorate/quorate/ring"
+	"github.com/quorate/quorate/ring/layouts"
 )
 
 // world is a set of nodes on one in-memory network, in virtual time.
@@ -46,15 +47,18 @@ func inWorld(t *testing.T, run func(w *world)) {
 			random: rand.New(rand.NewPCG(1, 2)),
 			rpc:    make(map[string]*node), hosts: make(map[string][]netip.Addr),
 		}
+		// Also after a fatal failure: nodes that run on would make of it a deadlock of the bubble, and hide it.
+		defer func() {
+			w.mu.Lock()
+			nodes := w.rpc
+			w.rpc = map[string]*node{}
+			w.mu.Unlock()
+			for _, n := range nodes {
+				n.kill()
+			}
+			time.Sleep(time.Minute) // timers of memberlist run out
+		}()
 		run(w)
-		w.mu.Lock()
-		nodes := w.rpc
-		w.rpc = map[string]*node{}
-		w.mu.Unlock()
-		for _, n := range nodes {
-			n.kill()
-		}
-		time.Sleep(time.Minute) // timers of memberlist run out
 	})
 }
 
@@ -84,7 +88,8 @@ type disk struct {
 	meta   map[string][]byte
 	data   bool
 	fail   error
-	hang   bool // saving a table fails while a promise is open
+	saves  int  // until the disk fails for good, as if the node had crashed then; 0: it does not
+	torn   bool // the save at which it fails is on disk all the same
 }
 
 func (d *disk) setFail(err error) {
@@ -93,10 +98,19 @@ func (d *disk) setFail(err error) {
 	d.fail = err
 }
 
-func (d *disk) setFailAfterPromise(fail bool) {
+var errCrash = errors.New("the node crashes here")
+
+// crashAt makes the n-th save from now the last thing that the disk is asked for.
+func (d *disk) crashAt(n int, torn bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.hang = fail
+	d.saves, d.torn = n, torn
+}
+
+func (d *disk) crashed() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return errors.Is(d.fail, errCrash)
 }
 
 func (d *disk) LoadMeta(name string) ([]byte, error) {
@@ -111,11 +125,16 @@ func (d *disk) SaveMeta(name string, value []byte) error {
 	if d.fail != nil {
 		return d.fail
 	}
-	if p, err := decodePromise(d.meta[metaPromise]); d.hang && name == metaTable && err == nil && p.open() {
-		return errors.New("hangs")
+	if d.saves > 0 {
+		if d.saves--; d.saves == 0 {
+			d.fail = errCrash
+			if !d.torn {
+				return errCrash
+			}
+		}
 	}
 	d.meta[name] = slices.Clone(value)
-	return nil
+	return d.fail
 }
 
 func (d *disk) hasData() bool {
@@ -148,52 +167,65 @@ type node struct {
 	ip     string
 	disk   *disk
 	matrix *fault.Matrix
-	gate   *gate
 	out    chan ring.ID // OnReplaced
+	gone   chan string  // OnRemoved
+	acting sync.WaitGroup
 	extra  *extra
 }
 
-// gate is a Freezer that checks its contract.
-type gate struct {
-	mu      sync.Mutex
-	frozen  bool
-	freezes int
-	busy    bool // a request that does not end: Freeze fails
-}
-
-func (g *gate) Freeze(ctx context.Context) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.busy {
-		return errors.New("busy")
+// act does what the node does about the layouts: it acts under each view as soon as there is one, and has exchanged with a peer as soon as both act under the same.
+func (n *node) act() {
+	news := make(chan struct{}, 1)
+	n.Watch(func() { signal(news) })
+	for {
+		if v := n.Rings(); v != nil {
+			_ = n.Record(v.Digest()) // tried again
+			_ = n.syncAll(n.Rings())
+		}
+		select {
+		case <-n.ctx.Done():
+			return
+		case <-news:
+		case <-time.After(200 * time.Millisecond):
+		}
 	}
-	if g.frozen {
-		panic("frozen twice")
+}
+
+// syncAll reports what the node has, every exchange with a peer that can be reached being done in an instant.
+func (n *node) syncAll(v *layouts.View) error {
+	top, ok := v.Top()
+	if !ok || v.Settled() {
+		return nil
 	}
-	g.frozen = true
-	g.freezes++
-	return ctx.Err()
-}
-
-func (g *gate) Thaw() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if !g.frozen {
-		panic("thawed without a freeze")
+	var exchanged []ring.ID
+	for _, id := range v.Members() {
+		if to := n.w.reach(n, id); to != nil && to.Rings() != nil && to.Rings().Digest() == v.Digest() {
+			exchanged = append(exchanged, id)
+		}
 	}
-	g.frozen = false
+	var at []ring.Partition
+	for p := range ring.Partition(top.Partitions()) {
+		if !v.Reported(n.disk.id, p) && v.MaySync(n.disk.id, p, exchanged) {
+			at = append(at, p)
+		}
+	}
+	if len(at) == 0 {
+		return nil
+	}
+	return n.Synced(top.Hash(), at)
 }
 
-func (g *gate) setBusy(busy bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.busy = busy
-}
-
-func (g *gate) isFrozen() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.frozen
+// reach is the running node of an incarnation, unless a cut is between.
+func (w *world) reach(from *node, id ring.ID) *node {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, to := range w.rpc {
+		a, b := from.ip+":7947", to.ip+":7947"
+		if to.disk.id == id && (w.block == nil || !w.block(a, b) && !w.block(b, a)) {
+			return to
+		}
+	}
+	return nil
 }
 
 // extra is a grow-only set of bytes.
@@ -258,7 +290,7 @@ func (w *world) tryStart(s spec) (*node, error) {
 		s.disk = w.newDisk()
 	}
 	s.disk.starts++
-	n := &node{w: w, name: s.name, ip: s.ip, disk: s.disk, matrix: &fault.Matrix{}, gate: &gate{}, out: make(chan ring.ID, 1), extra: &extra{}}
+	n := &node{w: w, name: s.name, ip: s.ip, disk: s.disk, matrix: &fault.Matrix{}, out: make(chan ring.ID, 1), gone: make(chan string, 1), extra: &extra{}}
 	cfg := DefaultConfig()
 	cfg.Name, cfg.ClusterName = s.name, "test"
 	if s.cluster != "" {
@@ -268,8 +300,9 @@ func (w *world) tryStart(s spec) (*node, error) {
 	cfg.BindGossip = s.ip + ":7946"
 	cfg.Advertise = ring.Addrs{RPC: s.ip + ":7947", HTTP: s.ip + ":8080"}
 	cfg.Join = s.join
-	cfg.Storage, cfg.Caller, cfg.Freezer, cfg.HasData = s.disk, n, n.gate, s.disk.hasData
+	cfg.Storage, cfg.Caller, cfg.HasData = s.disk, n, s.disk.hasData
 	cfg.OnReplaced = func(by ring.ID) { n.out <- by }
+	cfg.OnRemoved = func(why string) { n.gone <- why }
 	cfg.Extra, cfg.Matrix, cfg.Network = n.extra, n.matrix, w.net
 	cfg.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
 	if os.Getenv("CLUSTER_TEST_LOG") != "" {
@@ -295,6 +328,7 @@ func (w *world) tryStart(s spec) (*node, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.rpc[cfg.Advertise.RPC] = n
+	n.acting.Go(n.act)
 	return n, nil
 }
 
@@ -346,6 +380,7 @@ func (n *node) kill() {
 		n.w.t.Errorf("shutdown: %v", err)
 	}
 	n.background.Wait()
+	n.acting.Wait()
 }
 
 // eventually waits in virtual time.
@@ -375,7 +410,7 @@ func (w *world) dump() {
 	defer w.mu.Unlock()
 	for _, n := range w.rpc {
 		ready, reason := n.Ready()
-		w.t.Logf("%s %s ready=%v %q\n%v", n.name, n.disk.id.Short(), ready, reason, n.Table())
+		w.t.Logf("%s %s ready=%v %q\n%v%v", n.name, n.disk.id.Short(), ready, reason, n.Table(), n.Rings())
 	}
 }
 
@@ -388,6 +423,16 @@ func agreedOn(members int, nodes ...*node) bool {
 		}
 	}
 	return true
+}
+
+// settledOn is agreedOn, with one layout that all know to be the only one.
+func settledOn(members int, nodes ...*node) bool {
+	for _, n := range nodes {
+		if v := n.Rings(); v == nil || !v.Settled() || !v.State().Equal(nodes[0].Rings().State()) {
+			return false
+		}
+	}
+	return agreedOn(members, nodes...)
 }
 
 // see reports whether every node holds every other for alive.

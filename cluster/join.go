@@ -193,8 +193,8 @@ func (c *Cluster) rejoin() {
 		c.resolveJoin()
 		named := c.join.addrs()
 		targets := rejoinTargets(rejoinView{
-			self: c.cfg.ID, table: c.view.Load().table, live: c.Liveness,
-			named: named, hungry: c.view.Load().empty(),
+			self: c.cfg.ID, table: c.Table(), live: c.Liveness,
+			named: named, hungry: c.empty(),
 		})
 		// Start anywhere, so that targets beyond the slots get their turn.
 		start := int(c.cfg.Rand() * float64(len(targets)))
@@ -240,7 +240,7 @@ func (b *busySet) end(target string) {
 
 func (c *Cluster) rejoinPause() time.Duration {
 	pause := c.cfg.Timing.Rejoin
-	if c.view.Load().empty() {
+	if c.empty() {
 		pause = c.cfg.Timing.RejoinSoon
 	}
 	return time.Duration(float64(pause) * (0.7 + 0.6*c.cfg.Rand()))

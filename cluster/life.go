@@ -12,33 +12,31 @@ import (
 	"github.com/quorate/quorate/ring"
 )
 
-// load reads what earlier starts saved, and freezes if a promise was left open.
-func (c *Cluster) load(ctx context.Context) error {
+// load reads what earlier starts saved.
+func (c *Cluster) load() error {
 	t, err := c.loadTable()
 	if err != nil {
 		return err
 	}
-	c.view.Store(viewOf(t))
+	if c.held, err = OpenRings(c.cfg.Storage, c.cfg.ID); err != nil {
+		return err
+	}
+	if t, err = c.reconcile(t); err != nil {
+		return err
+	}
+	c.table.Store(&t)
+	if why, by := departed(t, c.held.View(), c.cfg.member()); why != "" && by.IsZero() {
+		return errors.New("cluster: " + why)
+	}
+	if t.Len() > 0 {
+		return nil // whoever belongs to a cluster votes no more
+	}
 	b, err := c.cfg.Storage.LoadMeta(metaVote)
 	if err == nil && b != nil {
 		c.found.vote, err = decodeVote(b)
 	}
 	if err != nil {
 		return fmt.Errorf("cluster: loading the vote: %w", err)
-	}
-	b, err = c.cfg.Storage.LoadMeta(metaPromise)
-	if err == nil && b != nil {
-		c.admit.promise, err = decodePromise(b)
-	}
-	if err != nil {
-		return fmt.Errorf("cluster: loading the promise: %w", err)
-	}
-	if !c.admit.promise.open() {
-		return nil
-	}
-	c.admit.recovered = true
-	if err := c.cfg.Freezer.Freeze(ctx); err != nil {
-		return fmt.Errorf("cluster: resuming a promise: %w", err)
 	}
 	return nil
 }
@@ -50,9 +48,6 @@ func (c *Cluster) loadTable() (ring.Table, error) {
 		return ring.Table{}, fmt.Errorf("cluster: loading the member table: %w", err)
 	}
 	if b == nil {
-		if c.cfg.HasData() {
-			return ring.Table{}, errors.New("cluster: the store holds data and no member table")
-		}
 		return ring.Table{}, nil
 	}
 	t, err := ring.DecodeTable(b)
@@ -71,10 +66,39 @@ func (c *Cluster) loadTable() (ring.Table, error) {
 	return t, nil
 }
 
+// reconcile makes one of a table and layouts that were not saved together. A table without layouts is of a version that knew none: its owners are the first layout. Layouts without
+// a table, or that know more, are what a crash between the two saves leaves.
+func (c *Cluster) reconcile(t ring.Table) (ring.Table, error) {
+	v := c.held.View()
+	switch {
+	case v == nil && t.Len() == 0:
+		if c.cfg.HasData() {
+			return t, errors.New("cluster: the store holds data and no member table")
+		}
+		return t, nil
+	case v == nil:
+		k, err := founded(t)
+		if err == nil {
+			_, err = c.held.Merge(k.state)
+		}
+		if err != nil {
+			return t, fmt.Errorf("cluster: the first layout of the saved member table: %w", err)
+		}
+		v = c.held.View()
+	case t.Len() == 0:
+		var err error
+		if t, err = ring.NewTable(c.cfg.ClusterName, v.Partitions()); err != nil {
+			return t, err
+		}
+	case v.Partitions() != t.Partitions():
+		return t, fmt.Errorf("cluster: the saved member table is of %d partitions, and the layouts are of %d", t.Partitions(), v.Partitions())
+	}
+	return mirrored(t, v)
+}
+
 // resume takes the node's part in a table that it has, or founds a cluster where there is nobody to ask.
 func (c *Cluster) resume() error {
-	v := c.view.Load()
-	if v.empty() {
+	if c.empty() {
 		if len(c.cfg.Join) == 0 {
 			if reason := c.foundAlone(); reason != "" {
 				return errors.New(reason)
@@ -83,18 +107,14 @@ func (c *Cluster) resume() error {
 		}
 		return nil
 	}
-	row, ok := v.table.Get(c.cfg.ID)
+	row, ok := c.Table().Get(c.cfg.ID)
 	if !ok || row.State.Gone() {
 		return nil
 	}
-	wanted, kept := resumed(row, c.cfg.member())
-	if kept {
-		c.log.Warn("zone and weight stay as they are: a member that owns data cannot change them yet", "zone", row.Zone, "weight", row.Weight)
-		c.cfg.Zone, c.cfg.Weight = row.Zone, row.Weight
-	}
-	if err := c.update(func(own ring.Table) (ring.Table, error) { return own.With(wanted) }); err != nil {
+	if err := c.updateRow(resumed(row, c.cfg.member())); err != nil {
 		return err
 	}
+	c.placed = true // it was ready before it stopped, and is not less so now
 	c.setWaiting("")
 	return nil
 }
@@ -104,12 +124,12 @@ func (c *Cluster) steward() {
 	tick := time.NewTicker(c.cfg.Timing.Tick)
 	defer tick.Stop()
 	for {
-		if c.view.Load().empty() {
+		if c.empty() {
 			c.stepFounding()
 		}
-		if !c.view.Load().empty() {
+		if !c.empty() {
 			c.stepStanding()
-			c.stepAdmission()
+			c.stepRings()
 		}
 		select {
 		case <-c.ctx.Done():
@@ -131,22 +151,12 @@ func (c *Cluster) wake() { signal(c.steps) }
 
 // Ready says whether the node may answer key requests, and if not, why: one line for people.
 func (c *Cluster) Ready() (bool, string) {
-	if c.admit.unresolved() {
-		return false, "the outcome of an admission, promised before the last stop, is not known"
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.stopping {
 		return false, "stopping"
 	}
 	return c.waiting == "", c.waiting
-}
-
-// unresolved reports whether a promise of an earlier start is still open.
-func (a *admission) unresolved() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.recovered
 }
 
 // ReadyCh is closed when Ready was true for the first time.
@@ -166,8 +176,8 @@ func (c *Cluster) setWaiting(reason string) {
 	c.changed()
 }
 
-// Watch registers fn to be called, with no lock held and never concurrently, after changes of the table, of the
-// layout, of a liveness or of readiness; several changes may share a call. It is called once soon after.
+// Watch registers fn to be called, with no lock held and never concurrently, after changes of the table, of what is known
+// of the layouts, of a liveness or of readiness; several changes may share a call. It is called once soon after.
 func (c *Cluster) Watch(fn func()) {
 	c.mu.Lock()
 	c.watchers = append(c.watchers, fn)
@@ -213,14 +223,14 @@ func (c *Cluster) logLiveness(was, now map[ring.ID]Liveness) {
 		if was[id] == now[id] {
 			continue
 		}
-		row, _ := c.view.Load().table.Get(id)
+		row, _ := c.Table().Get(id)
 		c.log.Info("liveness changed", "name", row.Name, "id", id.Short(), "now", now[id].String(), "before", was[id].String())
 	}
 }
 
 // hello is what this node tells of itself.
 func (c *Cluster) hello() hello {
-	return hello{ID: c.cfg.ID, Name: c.cfg.Name, RPC: c.cfg.Advertise.RPC, Empty: c.view.Load().empty()}
+	return hello{ID: c.cfg.ID, Name: c.cfg.Name, RPC: c.cfg.Advertise.RPC, Empty: c.empty()}
 }
 
 // errOther: another incarnation than the one called listens at the address.

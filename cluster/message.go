@@ -11,7 +11,7 @@ const (
 	msgProbe  = 'p' // who is at this address: nonce, where to answer, who asks
 	msgAnswer = 'a' // nonce, who answers
 	msgRow    = 'r' // a table of one row: what has changed
-	msgState  = 's' // the whole state, as in a push/pull
+	msgState  = 's' // all that the node knows, as in a push/pull
 )
 
 // hello is what a node tells of itself before there is any table.
@@ -30,8 +30,8 @@ func (w *writer) hello(h hello) {
 }
 
 func (s *scanner) hello() hello {
-	h := hello{ID: s.id(), Name: string(s.bytes(ring.MaxName)), RPC: string(s.bytes(ring.MaxAddr)), Empty: s.bool()}
-	s.bad = s.bad || h.ID.IsZero() || ring.CheckName(h.Name) != nil
+	h := hello{ID: s.id(), Name: s.Text(ring.MaxName), RPC: s.Text(ring.MaxAddr), Empty: s.Bool()}
+	s.Check(!h.ID.IsZero() && ring.CheckName(h.Name) == nil, "bad name")
 	return h
 }
 
@@ -56,29 +56,29 @@ func (p probe) encode() []byte {
 // userMessage is a decoded message of gossip; the fields that its kind does not use are zero.
 type userMessage struct {
 	Kind  byte
-	Probe probe      // msgProbe, msgAnswer
-	Table ring.Table // msgRow, msgState
-	Extra []byte     // msgState; aliases the input
+	Probe probe     // msgProbe, msgAnswer
+	Knows knowledge // msgState; msgRow: of a table alone
+	Extra []byte    // msgState; aliases the input
 }
 
 func decodeUserMessage(b []byte) (userMessage, error) {
 	s := scan(b)
-	m := userMessage{Kind: s.byte()}
+	m := userMessage{Kind: s.Byte()}
 	switch m.Kind {
 	case msgProbe:
-		m.Probe.ReplyTo = string(s.bytes(ring.MaxAddr))
+		m.Probe.ReplyTo = s.Text(ring.MaxAddr)
 		_, err := netip.ParseAddrPort(m.Probe.ReplyTo) // a name would make the answer wait for a look-up
-		s.bad = s.bad || err != nil
+		s.Check(err == nil, "bad address")
 		fallthrough
 	case msgAnswer:
-		m.Probe.Nonce, m.Probe.From = s.u64(), s.hello()
+		m.Probe.Nonce, m.Probe.From = s.U64(), s.hello()
 	case msgRow:
-		m.Table = s.table()
-		s.bad = s.bad || m.Table.Len() == 0
+		m.Knows.table = s.table()
+		s.Check(m.Knows.table.Len() > 0, "no row")
 	case msgState:
-		m.Table, m.Extra = s.table(), s.bytes(MaxExtra)
+		m.Knows, m.Extra = s.knowledge(), s.Bytes(MaxExtra)
 	default:
-		s.bad = true
+		s.Fail("unknown kind")
 	}
 	return m, s.done("gossip message")
 }
@@ -97,10 +97,10 @@ func encodeRow(t ring.Table, m ring.Member) ([]byte, error) {
 	return w.b, nil
 }
 
-// encodeState is the whole state of a node: what a push/pull carries.
-func encodeState(t ring.Table, extra []byte) []byte {
+// encodeState is what a push/pull carries.
+func encodeState(k knowledge, extra []byte) []byte {
 	w := newWriter(msgState)
-	w.table(t)
+	w.knowledge(k)
 	w.bytes(extra)
 	return w.b
 }
@@ -126,13 +126,13 @@ func (m meta) encode() []byte {
 
 func decodeMeta(b []byte) (meta, error) {
 	s := scan(b)
-	m := meta{ID: s.id(), Starts: s.u64(), RPC: string(s.bytes(ring.MaxAddr))}
-	s.bad = s.bad || m.ID.IsZero()
+	m := meta{ID: s.id(), Starts: s.U64(), RPC: s.Text(ring.MaxAddr)}
+	s.Check(!m.ID.IsZero(), "no incarnation")
 	return m, s.done("node meta")
 }
 
 func (w *writer) ballot(b ballot) { w.u64(b.Round); w.id(b.By) }
-func (s *scanner) ballot() ballot { return ballot{Round: s.u64(), By: s.id()} }
+func (s *scanner) ballot() ballot { return ballot{Round: s.U64(), By: s.id()} }
 
 func (v vote) encode() []byte {
 	w := newWriter()
@@ -144,19 +144,6 @@ func (v vote) encode() []byte {
 
 func decodeVote(b []byte) (vote, error) {
 	s := scan(b)
-	v := vote{Promised: s.ballot(), Accepted: s.ballot(), Value: s.bytes(maxTableBytes)}
+	v := vote{Promised: s.ballot(), Accepted: s.ballot(), Value: s.Bytes(maxTableBytes)}
 	return v, s.done("vote")
-}
-
-func (p promise) encode() []byte {
-	w := newWriter()
-	w.id(p.Attempt)
-	w.id(p.Coordinator)
-	return w.b
-}
-
-func decodePromise(b []byte) (promise, error) {
-	s := scan(b)
-	p := promise{Attempt: s.id(), Coordinator: s.id()}
-	return p, s.done("promise")
 }

@@ -69,7 +69,7 @@ func movedTo(told string, now []netip.AddrPort) string {
 // follow looks a silent peer's advertised name up again. A literal address says nothing new, and a name that does not resolve now keeps
 // what it resolved to.
 func (c *Cluster) follow(p peer) {
-	row, ok := c.view.Load().table.Get(p.meta.ID)
+	row, ok := c.Table().Get(p.meta.ID)
 	if !ok || row.Addrs.Gossip == "" {
 		return
 	}

@@ -87,7 +87,7 @@ func (ps *peers) AckPayload() []byte {
 // NotifyPingComplete measures the clock of a peer: when its answer came it showed what it showed half a round trip ago.
 func (ps *peers) NotifyPingComplete(n *memberlist.Node, rtt time.Duration, payload []byte) {
 	s := scan(payload)
-	theirs := time.UnixMicro(int64(s.u64()))
+	theirs := time.UnixMicro(int64(s.U64()))
 	if s.done("clock") != nil {
 		return
 	}

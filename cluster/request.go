@@ -21,17 +21,17 @@ func (r acceptRequest) encode() []byte {
 
 func decodeAcceptRequest(b []byte) (acceptRequest, error) {
 	s := scan(b)
-	r := acceptRequest{Ballot: s.ballot(), Value: s.bytes(maxTableBytes)}
+	r := acceptRequest{Ballot: s.ballot(), Value: s.Bytes(maxTableBytes)}
 	return r, s.done("founding request")
 }
 
-// voteReply answers both founding requests. A node that has a table says so with it, and nothing else counts.
+// voteReply answers both founding requests. A node that belongs to a cluster tells what it knows of it, and nothing else counts.
 type voteReply struct {
 	Granted bool
 	Vote    vote
 	Row     ring.Table // of the voter alone
 	Of      electorate
-	Table   ring.Table
+	Knows   knowledge
 }
 
 func (r voteReply) encode() []byte {
@@ -44,75 +44,74 @@ func (r voteReply) encode() []byte {
 	for _, id := range r.Of.IDs {
 		w.id(id)
 	}
-	w.table(r.Table)
+	w.knowledge(r.Knows)
 	return w.b
 }
 
 func decodeVoteReply(b []byte) (voteReply, error) {
 	s := scan(b)
-	r := voteReply{Granted: s.bool()}
+	r := voteReply{Granted: s.Bool()}
 	var err error
-	if r.Vote, err = decodeVote(s.bytes(2 * maxTableBytes)); err != nil {
+	if r.Vote, err = decodeVote(s.Bytes(2 * maxTableBytes)); err != nil {
 		return voteReply{}, err
 	}
 	r.Row = s.table()
-	size, count := s.u64(), s.u64()
-	s.bad = s.bad || size > 2*MaxJoin || count > size
-	if s.bad {
+	size, count := s.U64(), s.U64()
+	s.Check(size <= 2*MaxJoin && count <= size, "too many voters")
+	if s.Failed() {
 		return voteReply{}, s.done("vote reply")
 	}
 	r.Of.Size = int(size)
 	for range count {
 		r.Of.IDs = append(r.Of.IDs, s.id())
 	}
-	r.Table = s.table()
+	r.Knows = s.knowledge()
 	return r, s.done("vote reply")
 }
 
-// attemptRequest is the body of all three admission requests. Base is for a prepare: the hash of the layout to leave. Table is for an outcome.
-type attemptRequest struct {
-	Attempt attemptID
-	Base    uint64
-	Table   ring.Table
+// changeRequest asks a member to give the place of an incarnation, which does not answer any more, to the one that asks.
+type changeRequest struct {
+	Old ring.ID
+	Row ring.Table // of the one that asks alone
 }
 
-func (r attemptRequest) encode() []byte {
+func (r changeRequest) encode() []byte {
 	w := newWriter()
-	w.id(r.Attempt)
-	w.u64(r.Base)
-	w.table(r.Table)
+	w.id(r.Old)
+	w.table(r.Row)
 	return w.b
 }
 
-func decodeAttemptRequest(b []byte) (attemptRequest, error) {
+func decodeChangeRequest(b []byte) (changeRequest, error) {
 	s := scan(b)
-	r := attemptRequest{Attempt: s.id(), Base: s.u64(), Table: s.table()}
-	s.bad = s.bad || r.Attempt.IsZero()
-	return r, s.done("admission request")
+	r := changeRequest{Old: s.id(), Row: s.table()}
+	s.Check(!r.Old.IsZero() && r.Row.Len() == 1, "not one row")
+	return r, s.done("request of a change")
 }
 
-// attemptReply answers all three: the verdict on a prepare, whether an asked attempt is still open, and the table.
-type attemptReply struct {
-	Verdict verdict
-	Open    bool
-	Table   ring.Table
+// changeReply is why not, or empty, and what the member that was asked knows.
+type changeReply struct {
+	Why   string
+	Knows knowledge
 }
 
-func (r attemptReply) encode() []byte {
-	w := newWriter(byte(r.Verdict))
-	w.bool(r.Open)
-	w.table(r.Table)
+// maxWhy bounds a reason on the wire.
+const maxWhy = 1 << 10
+
+func (r changeReply) encode() []byte {
+	w := newWriter()
+	w.bytes([]byte(r.Why[:min(len(r.Why), maxWhy)]))
+	w.knowledge(r.Knows)
 	return w.b
 }
 
-func decodeAttemptReply(b []byte) (attemptReply, error) {
+func decodeChangeReply(b []byte) (changeReply, error) {
 	s := scan(b)
-	r := attemptReply{Verdict: verdict(s.byte()), Open: s.bool(), Table: s.table()}
-	s.bad = s.bad || r.Verdict > agreed
-	return r, s.done("admission reply")
+	r := changeReply{Why: s.Text(maxWhy), Knows: s.knowledge()}
+	return r, s.done("reply to a change")
 }
 
-// decodeTable reads the body of a KindTable: an encoded table, or nothing.
+// decodeTable reads an encoded table, or nothing.
 func decodeTable(b []byte) (ring.Table, error) {
 	if len(b) == 0 {
 		return ring.Table{}, nil

@@ -11,14 +11,12 @@ import (
 const (
 	KindPropose uint8 = 1 // founding: promise me a ballot
 	KindAccept  uint8 = 2 // founding: accept this table
-	KindTable   uint8 = 3 // a table to merge, or nothing, as Table.Encode writes it; the answer is the receiver's
-	KindPrepare uint8 = 4 // admission: freeze and promise
-	KindOutcome uint8 = 5 // admission: an attempt has ended, and this is the table now
-	KindAsk     uint8 = 6 // admission: has this attempt ended, and what is the table now
-	MaxKind           = KindAsk
+	KindTable   uint8 = 3 // Knowledge to Learn, or nothing; the answer is the receiver's
+	KindChange  uint8 = 4 // give me the place of a namesake that does not answer any more
+	MaxKind           = KindChange
 )
 
-// HandleRPC answers a request that another node's Caller sent. It may block for Timing.Freeze and some syncs of the disk.
+// HandleRPC answers a request that another node's Caller sent. It may block for Timing.Call and some syncs of the disk.
 // An error means that body was not understood, or that the disk failed. It does not keep body; the answer is the caller's.
 func (c *Cluster) HandleRPC(kind uint8, from ring.ID, body []byte) ([]byte, error) {
 	switch kind {
@@ -30,32 +28,17 @@ func (c *Cluster) HandleRPC(kind uint8, from ring.ID, body []byte) ([]byte, erro
 		r, err := c.handleVote(kind, req)
 		return r.encode(), err
 	case KindTable:
-		t, err := decodeTable(body)
+		if err := c.Learn(body); err != nil {
+			return nil, err
+		}
+		return c.Knowledge(), nil
+	case KindChange:
+		req, err := decodeChangeRequest(body)
 		if err != nil {
 			return nil, err
 		}
-		if err := c.merge(t, true); err != nil {
-			return nil, err
-		}
-		return encodeTable(c.view.Load().table), nil
-	case KindPrepare, KindOutcome, KindAsk:
-		req, err := decodeAttemptRequest(body)
-		if err != nil {
-			return nil, err
-		}
-		return c.handleAttempt(kind, from, req)
+		r, err := c.handleChange(from, req)
+		return r.encode(), err
 	}
 	return nil, fmt.Errorf("%w: unknown kind %d", ErrCorrupt, kind)
-}
-
-func (c *Cluster) handleAttempt(kind uint8, from ring.ID, req attemptRequest) ([]byte, error) {
-	switch kind {
-	case KindPrepare:
-		r, err := c.handlePrepare(from, req)
-		return r.encode(), err
-	case KindOutcome:
-		return nil, c.handleOutcome(req)
-	default:
-		return c.handleAsk(req).encode(), nil
-	}
 }

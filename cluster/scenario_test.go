@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"errors"
 	"net/netip"
 	"slices"
@@ -55,7 +56,7 @@ func TestListsWithoutOneself(t *testing.T) {
 		b := w.start(spec{name: "n2", join: []string{gossipOf(1), gossipOf(3)}})
 		w.eventually(20*time.Second, "two of three found", func() bool { return agreedOn(2, a, b) })
 		c := w.start(spec{name: "n3", join: listOf(1, 2)})
-		w.eventually(20*time.Second, "the third is admitted", func() bool { return agreedOn(3, a, b, c) })
+		w.eventually(20*time.Second, "the third owns", func() bool { return settledOn(3, a, b, c) })
 	})
 }
 
@@ -103,26 +104,7 @@ func TestSeedStyle(t *testing.T) {
 		}
 		two := w.start(spec{name: "n2", join: listOf(1, 1)})
 		three := w.start(spec{name: "n3", join: listOf(1, 1)})
-		w.eventually(15*time.Second, "all are members", func() bool { return agreedOn(3, one, two, three) })
-		for _, n := range []*node{one, two, three} {
-			if n.gate.isFrozen() {
-				t.Errorf("%s is still frozen", n.name)
-			}
-		}
-	})
-}
-
-func TestJoinAfterDataStaysJoining(t *testing.T) {
-	inWorld(t, func(w *world) {
-		nodes := startAll(w, 3)
-		w.eventually(10*time.Second, "founded", func() bool { return agreedOn(3, nodes...) })
-		nodes[2].disk.write() // not the founder: it must be asked
-		late := w.start(spec{name: "n4", join: listOf(1, 3)})
-		w.eventually(10*time.Second, "the newcomer is ready", func() bool { return agreedOn(3, append(nodes, late)...) })
-		w.never(time.Minute, "the newcomer owns", func() bool { return late.Self().State != ring.Joining })
-		if nodes[0].gate.freezes > 2 {
-			t.Errorf("the founder froze %d times for an admission that cannot be", nodes[0].gate.freezes)
-		}
+		w.eventually(15*time.Second, "all are members", func() bool { return settledOn(3, one, two, three) })
 	})
 }
 
@@ -191,10 +173,7 @@ func TestNamesakeWithEmptyDisk(t *testing.T) {
 		order := slices.Clone(nodes[0].Layout().Order(7))
 		old.kill()
 		fresh := w.start(spec{name: "n2", join: listOf(1, 3)})
-		w.eventually(30*time.Second, "the new incarnation is a member", func() bool { return agreedOn(3, nodes[0], fresh, nodes[2]) })
-		if row := fresh.Self(); !row.Gaining() {
-			t.Errorf("it owns without having, and is not gaining: %v", row)
-		}
+		w.eventually(30*time.Second, "the new incarnation is a member", func() bool { return settledOn(3, nodes[0], fresh, nodes[2]) })
 		if row, _ := nodes[0].Table().Get(old.disk.id); row.State != ring.Replaced || row.ReplacedBy != fresh.disk.id {
 			t.Errorf("the old incarnation is %v", row)
 		}
@@ -229,22 +208,6 @@ func TestNamesakeOfALiveNodeIsRefused(t *testing.T) {
 	})
 }
 
-// Nobody may join while the founder is dead, and everything else goes on; when it is back, who waited is admitted.
-func TestFounderDead(t *testing.T) {
-	inWorld(t, func(w *world) {
-		nodes := startAll(w, 3)
-		w.eventually(10*time.Second, "founded", func() bool { return agreedOn(3, nodes...) })
-		id, _ := founderOf(nodes[0].Table())
-		i := slices.IndexFunc(nodes, func(n *node) bool { return n.disk.id == id })
-		nodes[i].kill()
-		late := w.start(spec{name: "n4", join: listOf(1, 3)})
-		rest := append(slices.Delete(slices.Clone(nodes), i, i+1), late)
-		w.eventually(10*time.Second, "the newcomer is ready, joining", func() bool { return agreedOn(3, rest...) })
-		nodes[i] = w.start(spec{name: nodes[i].name, disk: nodes[i].disk})
-		w.eventually(30*time.Second, "the newcomer is admitted", func() bool { return agreedOn(4, append(rest, nodes[i])...) })
-	})
-}
-
 func TestLostPackets(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.net.Block(func(string, string) bool { return w.float64() < 0.3 })
@@ -260,15 +223,16 @@ func TestForeignClusterIsRefused(t *testing.T) {
 		w.never(time.Minute, "clusters mix", func() bool {
 			return a.Table().Len() != 1 || b.Table().Len() != 0 || a.Liveness(b.disk.id) != Dead
 		})
-		foreign, err := ring.NewTable("other", 256)
-		if err == nil {
-			foreign, err = foreign.With(b.Self())
-		}
+		foreign, err := foundingTable("other", 256, []ring.Member{b.Self()})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := a.MergeTable(foreign); !errors.Is(err, ring.ErrForeign) {
-			t.Errorf("merging a foreign table: %v", err)
+		known, err := founded(foreign)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := a.Learn(known.encode()); !errors.Is(err, ring.ErrForeign) {
+			t.Errorf("learning of a foreign cluster: %v", err)
 		}
 	})
 }
@@ -278,11 +242,15 @@ func TestOtherPartitionsAreRefusedOrTaken(t *testing.T) {
 		q := func(n int) func(*Config) { return func(c *Config) { c.Partitions = n } }
 		a := w.start(spec{name: "n1", with: q(64)})
 		b := w.start(spec{name: "n2", join: listOf(1, 1), with: q(128)})
-		w.eventually(15*time.Second, "the newcomer takes the cluster's", func() bool { return agreedOn(2, a, b) && b.Layout().Partitions() == 64 })
+		w.eventually(15*time.Second, "the newcomer takes the cluster's", func() bool { return settledOn(2, a, b) && b.Layout().Partitions() == 64 })
 		c := w.start(spec{name: "n3", with: q(128)})
 		c.cfg.Join = listOf(1, 1)
-		if err := c.MergeTable(a.Table()); !errors.Is(err, ring.ErrForeign) {
-			t.Errorf("merging a table of another number of partitions: %v", err)
+		before := c.Knowledge()
+		if err := c.Learn(a.Knowledge()); !errors.Is(err, ring.ErrForeign) {
+			t.Errorf("learning of another number of partitions: %v", err)
+		}
+		if !bytes.Equal(c.Knowledge(), before) {
+			t.Error("what was refused changed something")
 		}
 	})
 }
@@ -290,10 +258,10 @@ func TestOtherPartitionsAreRefusedOrTaken(t *testing.T) {
 func TestTwoClustersOfOneNameMerge(t *testing.T) {
 	inWorld(t, func(w *world) {
 		a, b := w.start(spec{name: "n1"}), w.start(spec{name: "n2"})
-		if err := a.MergeTable(b.Table()); err != nil {
+		if err := a.Learn(b.Knowledge()); err != nil {
 			t.Fatal(err)
 		}
-		w.eventually(15*time.Second, "one cluster", func() bool { return agreedOn(2, a, b) && see(a, b) })
+		w.eventually(15*time.Second, "one cluster", func() bool { return settledOn(2, a, b) && see(a, b) })
 		low := a.disk.id
 		if b.disk.id.Compare(low) < 0 {
 			low = b.disk.id
@@ -395,7 +363,7 @@ func TestAddressChangesUnderARunningNode(t *testing.T) {
 
 		point(5, 3)
 		nodes = append(nodes, start(5, 3))
-		w.eventually(20*time.Second, "a newcomer at the old address is admitted", func() bool { return agreedOn(5, nodes...) })
+		w.eventually(20*time.Second, "a newcomer at the old address owns", func() bool { return settledOn(5, nodes...) })
 		time.Sleep(20 * time.Second) // it was told the old address, and finds out that it is its own
 		w.never(time.Minute, "one loses sight of another", func() bool { return !see(nodes...) })
 	})
@@ -456,7 +424,7 @@ func TestWatch(t *testing.T) {
 			t.Fatalf("first call saw %d rows", got)
 		}
 		m := w.start(spec{name: "n2", join: listOf(1, 1)})
-		w.eventually(15*time.Second, "joined", func() bool { return agreedOn(2, n, m) })
+		w.eventually(15*time.Second, "joined", func() bool { return settledOn(2, n, m) })
 		synctest.Wait()
 		last := 0
 		for len(calls) > 0 {
@@ -466,4 +434,39 @@ func TestWatch(t *testing.T) {
 			t.Errorf("the last call saw %d rows", last)
 		}
 	})
+}
+
+// Lists that name one other each, in a circle, or overlap in part: nobody's list is everybody's, and all of them together are
+// one cluster. A circle that is not whole waits.
+func TestListsInACircle(t *testing.T) {
+	for name, lists := range map[string][][]int{
+		"two":     {{2}, {1}},
+		"three":   {{2}, {3}, {1}},
+		"five":    {{2}, {3}, {4}, {5}, {1}},
+		"overlap": {{1, 2, 3}, {2, 3, 4}, {3, 4, 5}, {4, 5, 1}, {5, 1, 2}},
+		"a tail":  {{2}, {3}, {2}, {1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				start := func(i int) *node {
+					var join []string
+					for _, other := range lists[i] {
+						join = append(join, gossipOf(other))
+					}
+					return w.start(spec{name: nameOf(i + 1), join: join})
+				}
+				var nodes []*node
+				for i := range lists[1:] {
+					nodes = append(nodes, start(i))
+				}
+				if name == "three" || name == "five" {
+					w.never(time.Minute, "part of a circle founds", func() bool {
+						return slices.ContainsFunc(nodes, func(n *node) bool { return n.Table().Len() > 0 })
+					})
+				}
+				nodes = append(nodes, start(len(lists)-1))
+				w.eventually(time.Minute, "one cluster", func() bool { return agreedOn(len(nodes), nodes...) })
+			})
+		})
+	}
 }

@@ -1,76 +1,180 @@
 package cluster
 
 import (
-	"context"
+	"cmp"
 	"fmt"
 	"time"
 
 	"github.com/quorate/quorate/ring"
+	"github.com/quorate/quorate/ring/layouts"
 )
+
+// standing is what a node's row and its namesakes' call for.
+type standing uint8
+
+const (
+	standsFirm    standing = iota // nothing to do
+	standsGone                    // this incarnation is out: stop
+	standsNew                     // no row: add one, joining
+	standsContend                 // a present namesake is in the way: take its place if it does not answer
+	standsAside                   // both own, and the other is the one that placement uses: hand over and leave
+)
+
+// standingOf decides what this node does about its own row. other is the row that the decision is about.
+func standingOf(t ring.Table, v *layouts.View, self ring.Member, live func(ring.ID) Liveness) (s standing, other ring.Member) {
+	row, known := t.Get(self.ID)
+	if own, ok := v.Row(self.ID); known && row.State.Gone() || ok && own.Standing >= layouts.Removed {
+		return standsGone, row
+	}
+	for _, m := range t.Present() {
+		if m.Name != self.Name || m.ID == self.ID {
+			continue
+		}
+		mine := known && precedes(v, self.ID, m.ID)
+		switch {
+		case mine && (claim(v, m.ID) == 0 || live(m.ID) != Dead):
+			// The namesake gives way, or never owned anything.
+		case claim(v, self.ID) > 0 && live(m.ID) != Dead:
+			return standsAside, m
+		default:
+			return standsContend, m
+		}
+	}
+	if !known {
+		return standsNew, ring.Member{}
+	}
+	return standsFirm, ring.Member{}
+}
+
+// claim is how good an incarnation's claim to its name is: 2 for who owns, 1 for who did and may still be needed, 0 for who never did.
+func claim(v *layouts.View, id ring.ID) int {
+	switch row, ok := v.Row(id); {
+	case !ok:
+		return 0
+	case row.Standing == layouts.Owns:
+		return 2
+	default:
+		return 1
+	}
+}
+
+// precedes reports whether of two namesakes a is the one that keeps the name. Of two that own it is the one that placement uses.
+func precedes(v *layouts.View, a, b ring.ID) bool {
+	return cmp.Or(cmp.Compare(claim(v, b), claim(v, a)), a.Compare(b)) < 0
+}
 
 // stepStanding does what this node's own row calls for, and settles whether the node may serve.
 func (c *Cluster) stepStanding() {
 	self := c.Self()
-	s, other := standingOf(c.view.Load().table, self, c.Liveness)
+	s, other := standingOf(c.Table(), c.held.View(), self, c.Liveness)
 	if s != standsContend {
 		c.silent = ring.ID{}
 	}
 	var err error
 	switch s {
 	case standsGone:
-		c.stepAside(other)
+		c.stepAside()
 		return
 	case standsContend:
 		c.contend(self, other)
 		return
 	case standsNew:
-		err = c.update(func(own ring.Table) (ring.Table, error) { return own.With(c.cfg.member()) })
+		err = c.updateRow(c.cfg.member())
 	case standsAside:
-		c.log.Error("another node took this one's name", "name", self.Name, "other", other.ID.Short(), "at", other.Addrs.RPC)
-		err = c.update(func(own ring.Table) (ring.Table, error) {
-			row, _ := own.Get(c.cfg.ID)
-			row.State, row.ReplacedBy = ring.Replaced, other.ID
-			return own.With(row)
-		})
+		if row, _ := c.held.View().Row(self.ID); row.Standing == layouts.Owns {
+			c.log.Error("another node has this one's name; this one hands over and leaves", "name", self.Name, "other", other.ID.Short(), "at", other.Addrs.RPC)
+		}
+		err = c.Leave()
 	case standsFirm:
+		// A row that came with the layouts has no addresses yet, and what others say of this node is older than what it says itself.
+		if wanted := resumed(self, c.cfg.member()); wanted != self {
+			err = c.updateRow(wanted)
+		}
 	}
 	if err != nil {
 		c.setWaiting(err.Error())
 		return
 	}
-	if row, ok := c.view.Load().table.Get(c.cfg.ID); ok && !row.State.Gone() {
-		c.setWaiting(c.awaitAdmission(row))
+	if row, ok := c.Table().Get(c.cfg.ID); ok && !row.State.Gone() {
+		c.setWaiting(c.awaitPlace())
 	}
 }
 
-// awaitAdmission is why a node that has just come to a cluster is not ready yet: while nobody holds data it is a member in
-// a moment, and whoever waits for readiness must not write into that moment. It is ready when it is admitted, or when
-// the time for that has passed; one that has been ready stays so.
-func (c *Cluster) awaitAdmission(row ring.Member) string {
-	if row.State != ring.Joining || c.joined {
+// resumed is the row of a node that starts again: what it says of itself is new.
+func resumed(row, wanted ring.Member) ring.Member {
+	wanted.State, wanted.ReplacedBy = row.State, row.ReplacedBy
+	return wanted
+}
+
+// awaitPlace is why a node that has just come to a cluster is not ready yet: in a moment it owns, and a test or a script that waits for readiness should find it owning.
+// It is ready when it does, or when the time for that has passed; one that has been ready stays so.
+func (c *Cluster) awaitPlace() string {
+	if c.placed || owns(c.held.View(), c.cfg.ID) {
+		c.placed = true
 		return ""
 	}
 	if c.joiningSince.IsZero() {
 		c.joiningSince = time.Now()
 	}
 	if time.Since(c.joiningSince) >= c.cfg.Timing.Admit {
-		c.joined = true
+		c.placed = true
 		return ""
 	}
-	return "waiting to be admitted as a member"
+	return "waiting for a place in the ring"
+}
+
+// owns reports whether id owns in the top layout, or in any while there is no top.
+func owns(v *layouts.View, id ring.ID) bool {
+	if top, ok := v.Top(); ok {
+		return top.Standing(id) == layouts.Owns
+	}
+	return v.Member(id)
 }
 
 // stepAside tells the node, once, that its incarnation is out.
-func (c *Cluster) stepAside(row ring.Member) {
-	c.setWaiting(fmt.Sprintf("this incarnation of %s is %s", row.Name, row.State))
-	if row.State != ring.Replaced || c.replaced {
+func (c *Cluster) stepAside() {
+	c.mu.Lock()
+	again, left := c.aside, c.left
+	c.aside = true
+	c.mu.Unlock()
+	if left {
+		return // it goes on coordinating until it is stopped
+	}
+	why, by := departed(c.Table(), c.held.View(), c.Self())
+	c.setWaiting(why)
+	if again {
 		return
 	}
-	c.replaced = true
-	c.log.Error("this node's place was taken by another with its name", "name", row.Name, "by", row.ReplacedBy.Short())
-	if c.cfg.OnReplaced != nil {
-		go c.cfg.OnReplaced(row.ReplacedBy)
+	c.log.Error("this incarnation is out of the cluster", "why", why)
+	switch {
+	case !by.IsZero() && c.cfg.OnReplaced != nil:
+		go c.cfg.OnReplaced(by)
+	case by.IsZero() && c.cfg.OnRemoved != nil:
+		go c.cfg.OnRemoved(why)
 	}
+}
+
+// departed is why this incarnation takes no part in the cluster any more, and who took its place if somebody did; empty if it does take part.
+func departed(t ring.Table, v *layouts.View, self ring.Member) (why string, by ring.ID) {
+	row, _ := t.Get(self.ID)
+	var standing layouts.Standing
+	if v != nil {
+		own, _ := v.Row(self.ID)
+		standing = own.Standing
+	}
+	const again = "its data are no part of the cluster any more; to join again, start with an empty data directory"
+	switch {
+	case standing == layouts.Replaced || row.State == ring.Replaced:
+		if by = row.ReplacedBy; by.IsZero() && v != nil {
+			by = namesake(v, layouts.Row{ID: self.ID, Name: self.Name})
+		}
+		return fmt.Sprintf("another incarnation of %s, %s, has taken its place: %s", self.Name, by.Short(), again), by
+	case standing >= layouts.Removed || row.State == ring.Removed:
+		return fmt.Sprintf("%s was removed from the cluster: %s", self.Name, again), ring.ID{}
+	case row.State == ring.Left:
+		return fmt.Sprintf("%s has left the cluster: %s", self.Name, again), ring.ID{}
+	}
+	return "", ring.ID{}
 }
 
 // contend takes the place of a namesake that does not answer: not to gossip for Timing.Silence, and not to a call.
@@ -78,38 +182,34 @@ func (c *Cluster) contend(self, other ring.Member) {
 	if c.silent != other.ID || c.Liveness(other.ID) != Dead {
 		c.silent, c.silentSince = other.ID, time.Now()
 	}
-	owns := self.State.Owns()
-	if c.Liveness(other.ID) == Dead && time.Since(c.silentSince) < c.cfg.Timing.Silence {
-		if !owns {
-			c.setWaiting(fmt.Sprintf("waiting to see whether the former %s still runs at %s", other.Name, other.Addrs.RPC))
+	owning := claim(c.held.View(), self.ID) > 0
+	wait := func(format string, args ...any) {
+		if !owning {
+			c.setWaiting(fmt.Sprintf(format, args...))
 		}
+	}
+	if c.Liveness(other.ID) == Dead && time.Since(c.silentSince) < c.cfg.Timing.Silence {
+		wait("waiting to see whether the former %s still runs at %s", other.Name, other.Addrs.RPC)
 		return
 	}
 	if c.Liveness(other.ID) != Dead || c.answers(other) {
 		c.silentSince = time.Now()
-		if !owns {
-			c.setWaiting(fmt.Sprintf("another node named %s is alive at %s", other.Name, other.Addrs.RPC))
-		}
+		wait("another node named %s is alive at %s", other.Name, other.Addrs.RPC)
 		return
 	}
-	c.log.Warn("taking the place of a namesake that does not answer: its disk is held for lost",
-		"name", other.Name, "old", other.ID.Short(), "new", self.ID.Short())
-	err := c.update(func(own ring.Table) (ring.Table, error) {
-		now, ok := own.Get(other.ID)
-		if !ok {
-			now = other
-		}
-		return takeOver(own, c.cfg.member(), now)
-	})
-	if err != nil {
-		c.log.Error("namesake not replaced", "err", err)
+	if err := c.takePlace(other); err != nil {
+		c.silentSince = time.Now()
+		wait("the place of the former %s, which does not answer, is not this node's yet: %v", other.Name, err)
+		return
 	}
+	c.log.Warn("took the place of a namesake that does not answer: its disk is held for lost",
+		"name", other.Name, "old", other.ID.Short(), "new", self.ID.Short())
 }
 
 // answers reports whether an incarnation answers a call.
 func (c *Cluster) answers(m ring.Member) bool {
-	ctx, cancel := context.WithTimeout(c.ctx, c.cfg.Timing.Call)
+	ctx, cancel := c.callContext(c.ctx)
 	defer cancel()
-	_, err := c.callNode(ctx, m.ID, m.Addrs.RPC, KindTable, encodeTable(ring.Table{}))
+	_, err := c.callNode(ctx, m.ID, m.Addrs.RPC, KindTable, nil)
 	return err == nil
 }

@@ -1,92 +1,100 @@
 package cluster
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/quorate/quorate/ring"
+	"github.com/quorate/quorate/ring/layouts"
 )
 
-// Names under which Storage keeps what this package must not forget.
+// Names under which Storage keeps what this package must not forget, beside metaLayouts.
 const (
-	metaTable   = "cluster/table"
-	metaVote    = "cluster/vote"
-	metaPromise = "cluster/promise"
+	metaTable = "cluster/table"
+	metaVote  = "cluster/vote"
 )
 
-// view is an immutable snapshot of what the disk holds: the table and what follows from it.
-type view struct {
-	table  ring.Table
-	layout *ring.Layout // nil while the table is empty
+// change says what is to become of the table and of the layouts; either may be nil, to leave it. Both are called before anything is saved, with what is held then.
+type change struct {
+	table func(ring.Table) (ring.Table, error)
+	rings func(*layouts.View) (layouts.State, error)
 }
 
-func (v *view) empty() bool { return v.table.Len() == 0 }
+// empty reports whether the node belongs to no cluster yet, as far as it knows.
+func (c *Cluster) empty() bool { return c.table.Load().Len() == 0 }
 
-func viewOf(t ring.Table) *view {
-	v := &view{table: t}
-	if t.Len() > 0 {
-		v.layout = ring.NewLayout(t)
-	}
-	return v
-}
-
-// update applies change to the table, makes the result durable, and only then shows it to anyone. It is the only writer. change may
-// be called with the empty table. On an error nobody has seen anything new, though the disk may hold it.
-func (c *Cluster) update(change func(ring.Table) (ring.Table, error)) error {
+// update makes a change durable, and only then shows it to anyone: the layouts first, then the table, which mirrors them. It is the only writer of both. On an error nobody has
+// seen anything new, though the disk may hold it; only if the layouts are saved and the table is not, those are shown, and the table follows with the next update.
+func (c *Cluster) update(ch change) error {
 	c.saving.Lock()
 	defer c.saving.Unlock()
-	old := c.view.Load()
-	next, err := change(old.table)
-	if err != nil {
-		return err
+	old := *c.table.Load()
+	next := old
+	if ch.table != nil {
+		var err error
+		if next, err = ch.table(old); err != nil {
+			return err
+		}
 	}
-	if next.Equal(old.table) {
+	if ch.rings != nil {
+		was := c.held.View()
+		changed, err := c.held.Change(ch.rings)
+		if err != nil {
+			return err
+		}
+		if changed {
+			c.logRings(was, c.held.View())
+			c.changed()
+		}
+	}
+	if v := c.held.View(); v != nil && next.Len() > 0 {
+		var err error
+		if next, err = mirrored(next, v); err != nil {
+			return err
+		}
+	}
+	return c.saveTable(old, next)
+}
+
+func (c *Cluster) saveTable(old, next ring.Table) error {
+	if next.Equal(old) {
 		return nil
 	}
 	if err := c.cfg.Storage.SaveMeta(metaTable, next.Encode()); err != nil {
 		return fmt.Errorf("cluster: saving the member table: %w", err)
 	}
-	c.view.Store(viewOf(next))
-	c.logChanges(old.table, next)
-	c.spread(old.table, next)
+	c.table.Store(&next)
+	c.logChanges(old, next)
+	c.spread(old, next)
 	c.changed()
 	return nil
 }
 
-// errNoTable is the answer to a merge of less than a whole table into an empty one.
-var errNoTable = errors.New("cluster: no member table yet")
-
-// merge joins a table, or some rows of one, into this node's. An empty node takes only a whole table: from a part it could
-// not tell whether its name is taken.
-func (c *Cluster) merge(t ring.Table, whole bool) error {
-	if t.Len() == 0 {
-		return nil
-	}
-	if t.Cluster() != c.cfg.ClusterName || t.Partitions() == 0 {
-		return fmt.Errorf("%w: %q with %d partitions, this is %q", ring.ErrForeign, t.Cluster(), t.Partitions(), c.cfg.ClusterName)
-	}
-	return c.update(func(own ring.Table) (ring.Table, error) {
-		if own.Len() == 0 && !whole {
-			return ring.Table{}, errNoTable
-		}
-		return ring.Merge(own, t)
-	})
+// updateTable is update of the table alone.
+func (c *Cluster) updateTable(fn func(ring.Table) (ring.Table, error)) error {
+	return c.update(change{table: fn})
 }
 
-// mergeHeard is merge for what gossip brings: failures are logged, and the next gossip repeats it.
-func (c *Cluster) mergeHeard(t ring.Table, whole bool) {
-	err := c.merge(t, whole)
-	switch {
-	case err == nil, errors.Is(err, errNoTable):
-	case errors.Is(err, ring.ErrForeign):
-		if c.foreignTable.allow() {
-			c.log.Warn("member table refused", "err", err)
-		}
-	default:
-		if c.saveFailed.allow() {
-			c.log.Error("member table not merged", "err", err)
-		}
+// updateRow is update with one row more or another one.
+func (c *Cluster) updateRow(m ring.Member) error {
+	return c.updateTable(func(own ring.Table) (ring.Table, error) { return own.With(m) })
+}
+
+// say is update with a fact about the layouts that this node is the author of: all peers that run hear of it at once.
+func (c *Cluster) say(fn func(*layouts.View) (layouts.State, error)) error {
+	before := c.held.View()
+	err := c.update(change{rings: fn})
+	if c.held.View() != before {
+		c.Push() // even if only the table could not be saved
 	}
+	return err
+}
+
+func (c *Cluster) logRings(old, next *layouts.View) {
+	if old != nil && old.Digest() == next.Digest() {
+		return
+	}
+	top, _ := next.Top()
+	c.log.Info("layouts changed", "live", len(next.Live()), "settled", next.Settled(), "top", top.Hash().String(), "owners", len(top.Owners()))
 }
 
 func (c *Cluster) logChanges(old, next ring.Table) {

@@ -31,9 +31,17 @@ func codecs(t testing.TB) map[string]struct {
 	again  func([]byte) ([]byte, error)
 } {
 	table := sampleTable(t)
+	k, err := founded(table)
+	if err != nil {
+		t.Fatal(err)
+	}
 	who := hello{ID: simID(1), Name: "n1", RPC: "10.0.0.1:7947", Empty: true}
 	v := vote{Promised: ballot{3, simID(1)}, Accepted: ballot{2, simID(2)}, Value: table.Encode()}
 	row, err := encodeRow(table, table.Members()[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := decodeUserMessage(row)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,43 +55,41 @@ func codecs(t testing.TB) map[string]struct {
 		case msgProbe, msgAnswer:
 			return m.Probe.encode(), err
 		case msgState:
-			return encodeState(m.Table, m.Extra), err
+			return encodeState(m.Knows, m.Extra), err
 		}
 		w := newWriter(m.Kind)
-		w.table(m.Table)
+		w.table(m.Knows.table)
 		return w.b, err
 	}
 	return map[string]codec{
 		"probe":  {probe{Nonce: 9, ReplyTo: "10.0.0.2:7946", From: who}.encode(), user},
 		"answer": {probe{Nonce: 9, From: who}.encode(), user},
 		"row":    {row, user},
-		"state":  {encodeState(table, []byte("extra")), user},
+		"state":  {encodeState(k, []byte("extra")), user},
+		"empty":  {encodeState(knowledge{}, nil), user},
 		"meta": {meta{simID(1), 7, "h:1"}.encode(), func(b []byte) ([]byte, error) {
 			m, err := decodeMeta(b)
 			return m.encode(), err
 		}},
 		"vote": {v.encode(), func(b []byte) ([]byte, error) { v, err := decodeVote(b); return v.encode(), err }},
-		"promise": {promise{simID(1), simID(2)}.encode(), func(b []byte) ([]byte, error) {
-			p, err := decodePromise(b)
-			return p.encode(), err
-		}},
 		"accept": {acceptRequest{v.Promised, v.Value}.encode(), func(b []byte) ([]byte, error) {
 			r, err := decodeAcceptRequest(b)
 			return r.encode(), err
 		}},
-		"vote reply": {voteReply{true, v, table, electorate{3, []ring.ID{simID(1)}}, table}.encode(), func(b []byte) ([]byte, error) {
+		"vote reply": {voteReply{true, v, table, electorate{3, []ring.ID{simID(1)}}, k}.encode(), func(b []byte) ([]byte, error) {
 			r, err := decodeVoteReply(b)
 			return r.encode(), err
 		}},
-		"attempt": {attemptRequest{simID(1), 5, table}.encode(), func(b []byte) ([]byte, error) {
-			r, err := decodeAttemptRequest(b)
+		"change": {changeRequest{simID(1), m.Knows.table}.encode(), func(b []byte) ([]byte, error) {
+			r, err := decodeChangeRequest(b)
 			return r.encode(), err
 		}},
-		"attempt reply": {attemptReply{holdsData, true, table}.encode(), func(b []byte) ([]byte, error) {
-			r, err := decodeAttemptReply(b)
+		"change reply": {changeReply{"no", k}.encode(), func(b []byte) ([]byte, error) {
+			r, err := decodeChangeReply(b)
 			return r.encode(), err
 		}},
-		"table": {encodeTable(table), func(b []byte) ([]byte, error) { t, err := decodeTable(b); return encodeTable(t), err }},
+		"knowledge": {k.encode(), func(b []byte) ([]byte, error) { k, err := decodeKnowledge(b); return k.encode(), err }},
+		"table":     {knowledge{table: table}.encode(), func(b []byte) ([]byte, error) { k, err := decodeKnowledge(b); return k.encode(), err }},
 	}
 }
 
@@ -95,8 +101,8 @@ func TestCodecs(t *testing.T) {
 			t.Errorf("%s: %v\n%x\n%x", name, err, c.sample, got)
 		}
 		for n := range c.sample {
-			if n == 0 && name == "table" {
-				continue // no bytes are the empty table
+			if n == 0 && (name == "table" || name == "knowledge") {
+				continue // no bytes are the knowledge of one that belongs to no cluster
 			}
 			if _, err := c.again(c.sample[:n]); err == nil {
 				t.Errorf("%s: %d of %d bytes accepted", name, n, len(c.sample))
@@ -153,7 +159,7 @@ func TestRowFits(t *testing.T) {
 		t.Fatalf("%d bytes, %v", len(msg), err)
 	}
 	m, err := decodeUserMessage(msg)
-	if err != nil || m.Table.Founder() != table.Founder() || !reflect.DeepEqual(m.Table.Members(), table.Members()[:1]) {
-		t.Errorf("%v %v", m.Table, err)
+	if err != nil || m.Knows.table.Founder() != table.Founder() || !reflect.DeepEqual(m.Knows.table.Members(), table.Members()[:1]) {
+		t.Errorf("%v %v", m.Knows.table, err)
 	}
 }

@@ -58,12 +58,14 @@ type Replica struct {
 	Detail  string
 	Elapsed time.Duration
 	Behind  int // versions of the answer that it lacked
+	// StandsFor is the owner that it was asked in place of, "" for an owner and for a fallback that was not asked.
+	StandsFor string `json:",omitempty"`
 }
 
 // GetResult is a read that reached its quorum. Record is in full form; its live values are all present.
 type GetResult struct {
 	Record      version.Record
-	N, R        int // as counted
+	N, R        int // as counted; R in the layout that asked for most
 	Replies     int
 	Fallbacks   int
 	Coordinator string
@@ -74,8 +76,8 @@ type GetResult struct {
 type PutResult struct {
 	Token       version.Token
 	ETag        string
-	N, W        int
-	Acks        int
+	N, W        int // as counted; W in the layout that asked for most
+	Acks        int // of all owners, each counted once
 	Fallbacks   int
 	Coordinator string
 	Replicas    []Replica
@@ -117,7 +119,8 @@ type Error struct {
 	Code          Code
 	Detail        string
 	Indeterminate bool // a write that may be seen later; false = certainly not written
-	Needed, Got   int  // on the two quorum errors
+	Needed, Got   int  // on the two quorum errors: in the layout that lacks most
+	Fallbacks     int  // of those that were got, how many stood in
 	N             int
 	Coordinator   string
 	Replicas      []Replica

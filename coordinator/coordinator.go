@@ -10,24 +10,23 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/quorate/quorate/internal/mutation"
-	"github.com/quorate/quorate/quorum"
 	"github.com/quorate/quorate/ring"
+	"github.com/quorate/quorate/ring/layouts"
 	"github.com/quorate/quorate/store"
 	"github.com/quorate/quorate/transport"
 	"github.com/quorate/quorate/version"
 )
 
 // Store is this node's own replica. All methods but Peek may block on the disk; Update, Apply and Mend return before the
-// sync, and Result.Commit says when it is done.
+// sync, and Result.Commit tells when it is done.
 type Store interface {
 	Update(k store.Key, n uint8, fn store.UpdateFunc) (store.Result, error)
 	Apply(k store.Key, incoming version.Record) (store.Result, error)
 	Mend(k store.Key, incoming version.Record) (store.Result, error)
 	Get(k store.Key) (version.Record, error)
 	Peek(k store.Key) (version.Record, bool)
-	Clock(p ring.Partition) version.Vector
-	Actor() version.ActorID
+	// Issued is the last counter that an actor of this store has used in a partition; false: it is not one of this opening.
+	Issued(p ring.Partition, a version.Actor) (uint64, bool)
 }
 
 // Sender moves messages to other nodes. Go copies body, never blocks, and calls done exactly once, from any goroutine.
@@ -39,13 +38,12 @@ type Sender interface {
 type Membership interface {
 	// View returns the snapshot in force; it is never nil.
 	View() *View
-	// Enter lets one store operation run under the layout of hash. Leave must follow if, and only if, the answer is
-	// Entered. It does not block for longer than a change of layout is being recorded.
-	Enter(hash uint64) Entry
+	// Enter lets one store operation run if digest is that of the view in force. Leave must follow if, and only if, the answer is Entered. It does not block.
+	Enter(digest uint64) Entry
 	Leave()
-	// Table is this node's member table, encoded, for a peer whose layout differs. There is one once View has a layout.
+	// Table is what this node knows of members and layouts, encoded, for a peer whose view differs. There is something once View has layouts.
 	Table() []byte
-	// Reconcile merges the member table of a peer that refused us, and sends it ours if that says more. It does not
+	// Reconcile merges what a peer knows that refused us, and sends it what we know if that is more. It does not
 	// block.
 	Reconcile(from ring.ID, table []byte)
 	// Skewed reports how far this node's clock is from most peers' when that is too far to issue stamps.
@@ -58,29 +56,43 @@ type Entry uint8
 // The entries.
 const (
 	Entered     Entry = iota
-	Frozen            // the node is starting, or a membership change is being decided: try again soon
-	OtherLayout       // this node's layout is another one
+	Frozen            // the node is starting, or goes over from one view to the next: try again soon
+	OtherLayout       // this node's view is another one
 )
 
-// Repairer sends a record to owners that lack some of it. It never blocks; at its bound it drops and counts.
+// HandOffs is where this node keeps, on its disk, what it stands in for, until the owners have it. All methods may block on the disk;
+// StandUpdate and StandApply return before the sync, and Result.Commit says when it is done. At the bound of the space they return
+// store.ErrHandOffSpace, and nothing is written.
+type HandOffs interface {
+	// StandUpdate is Store.Update for a fallback that coordinates: local is what is held of the key for others, absent if nothing, and the dot is of
+	// an actor that writes nothing else. The result is kept for all targets.
+	StandUpdate(k store.Key, n uint8, targets []ring.ID, fn store.UpdateFunc) (store.Result, error)
+	// StandApply is Store.Apply for a record that is kept for one owner.
+	StandApply(k store.Key, incoming version.Record, target ring.ID) (store.Result, error)
+	// StandGet is what is held of the key for others, and on the disk; false if nothing.
+	StandGet(k store.Key) (version.Record, bool, error)
+}
+
+// Repairer runs repairs in the background, as many at a time as it sees fit.
 type Repairer interface {
-	// Where values of rec are elided, the first of holders that answers supplies them.
-	Repair(k store.Key, rec version.Record, to, holders []ring.ID)
+	// Repair takes on a repair that holds so many bytes of values, or reports that there is no room for it. It does not block. The ctx that run gets has a
+	// deadline, by which run returns.
+	Repair(bytes int64, run func(ctx context.Context)) bool
 }
 
 // View is one immutable snapshot of who owns what and who answers.
 type View struct {
-	Layout *ring.Layout // nil until this node has founded or met a cluster
-	Hash   uint64
+	Rings  *layouts.View // which layouts are live; nil until this node has founded or met a cluster
+	Layout *ring.Layout  // the newest placement: for fallbacks, and the number of partitions; nil iff Rings is
+	Digest uint64        // of Rings: every request carries it
 	Self   ring.ID
-	Peers  map[ring.ID]Peer // every member of the layout
+	Peers  map[ring.ID]Peer // every present member, and every owner of a live layout; one that is lost is Down
 }
 
 // Peer is what a View knows of one member.
 type Peer struct {
-	Name    string
-	Down    bool // gossip says dead, or our own calls do
-	Gaining bool // counts for w and not for r
+	Name, Zone string
+	Down       bool // gossip says dead, or our own calls do
 }
 
 // Config holds the numbers of a Coordinator.
@@ -88,10 +100,13 @@ type Config struct {
 	Name           string
 	Inline         int              // bytes of values that ride along in read replies of replicas other than the nearest
 	MaxTries       int              // versions that one write may make: the first, and those that had to beat a higher stamp or n
-	RetryPause     time.Duration    // between tries while the membership is being decided
+	RetryPause     time.Duration    // between tries after a refusal because the views differ
 	SessionRetries int              // rounds of reading again for a context that is not met yet
 	MaxMissed      int              // keys remembered per owner that missed a write
+	MaxOwnReads    int              // reads that wait for this node's own store; beyond it they count on the others
 	Now            func() time.Time // this node's wall clock, for stamps alone
+	// Slow is the time after which an answer of a peer is unusually late, 0 if that is not known; nil: of none it is.
+	Slow func(ring.ID) time.Duration
 }
 
 // DefaultConfig returns the numbers that the product runs with.
@@ -102,6 +117,7 @@ func DefaultConfig() Config {
 		RetryPause:     20 * time.Millisecond,
 		SessionRetries: 4,
 		MaxMissed:      100_000, // ≈ 10 MB per owner with keys of 20 bytes, 110 MB with the longest
+		MaxOwnReads:    4096,    // as many as requests of clients are at work; more only wait for a disk that hangs
 		Now:            time.Now,
 	}
 }
@@ -114,18 +130,25 @@ type Coordinator struct {
 	send   Sender
 	member Membership
 	repair Repairer
+	hands  HandOffs
 	hlc    *version.HLC
 	log    *slog.Logger
 	missed *missed
+	pace   *pace
+	hedges allowance
 	timers timers
 	heard  heard
 	drain  atomic.Bool
 	Stats  Stats
+
+	ownReads atomic.Int64 // that wait for the store, or for its disk
 }
 
 // New returns a Coordinator. It starts no goroutine.
 func New(cfg Config, s Store, send Sender, m Membership, hlc *version.HLC, log *slog.Logger) *Coordinator {
-	return &Coordinator{cfg: cfg, store: s, send: send, member: m, hlc: hlc, log: log, missed: newMissed(cfg.MaxMissed)}
+	c := &Coordinator{cfg: cfg, store: s, send: send, member: m, hlc: hlc, log: log, missed: newMissed(cfg.MaxMissed), pace: newPace(cfg.Inline)}
+	c.hedges.parts.Store(hedgeShare * hedgeBurst)
+	return c
 }
 
 // Drain makes this node refuse, for good, the writes that other nodes hand to it; as a replica it goes on. It is for the end of a node's
@@ -135,11 +158,14 @@ func (c *Coordinator) Drain() { c.drain.Store(true) }
 // SetRepairer wires read repair; without it reads repair nothing. Call it before the first request.
 func (c *Coordinator) SetRepairer(r Repairer) { c.repair = r }
 
-// Missed returns how many versions the owner is known to lack, by this node's own requests.
-func (c *Coordinator) Missed(id ring.ID) int { return c.missed.count(id) }
+// SetHandOffs makes this node stand in for others; without it it refuses to. Call it before the first request.
+func (c *Coordinator) SetHandOffs(h HandOffs) { c.hands = h }
 
-// ForgetMissed says that it is known from elsewhere now what the owner lacks.
-func (c *Coordinator) ForgetMissed(id ring.ID) { c.missed.forget(id) }
+// Missed returns how many versions the owner is known to lack, by this node's own requests, and since when it has lacked some.
+func (c *Coordinator) Missed(id ring.ID) (versions int, since time.Time) { return c.missed.count(id) }
+
+// ForgetMissed says that it is known from elsewhere now what the owner lacks. It returns since when it has lacked something.
+func (c *Coordinator) ForgetMissed(id ring.ID) time.Time { return c.missed.forget(id) }
 
 // slot is one replica of one request.
 type slot struct {
@@ -158,16 +184,21 @@ func (s *slot) replica() Replica {
 }
 
 // fanout is what reads and writes share: the replicas of one request and how they have answered so far. Callbacks of
-// the transport and the waiting request meet under mu.
+// the transport and of the store, and the waiting request, meet under mu.
 type fanout struct {
 	mu     sync.Mutex
 	slots  []slot
 	left   int           // slots that have not answered
 	wake   chan struct{} // capacity 1: something changed
 	again  ack           // the largest stamp and n that replicas reported above the write's
-	remake bool          // a replica's layout differs from ours: resolve the view again
-	frozen bool          // a replica waits for a membership decision
-	closed bool          // the request was answered; later answers only feed repair and counters
+	remake bool          // a replica's view differs from ours: resolve the view again
+	frozen bool          // a replica is between two views
+	closed bool          // the request is over; later answers only feed repair and counters
+	held   ring.ID       // the node whose sync everybody else is sent a write after; zero once they were
+
+	asked   int             // the answers that the level asks for, in the layout that asks for most: what the result reports
+	standby *standby        // the fallbacks; nil unless they may stand in
+	beside  *version.Record // read: what fallbacks hold that were asked for a context's sake
 
 	few [usualN]slot // holds slots where it is enough: one allocation less
 }
@@ -176,23 +207,16 @@ type fanout struct {
 const usualN = 3
 
 // begin lays out the owners of a key.
-func (f *fanout) begin(v *View, owners []ring.ID, now time.Time) quorum.Group {
+func (f *fanout) begin(v *View, owners []ring.ID, now time.Time) {
 	f.left, f.wake = len(owners), make(chan struct{}, 1)
 	if f.slots = f.few[:]; len(owners) <= usualN {
 		f.slots = f.slots[:len(owners)]
 	} else {
 		f.slots = make([]slot, len(owners))
 	}
-	var g quorum.Group
 	for i, id := range owners {
-		p := v.Peers[id]
-		f.slots[i] = slot{id: id, name: p.Name, sent: now}
-		g.Owners = g.Owners.With(i)
-		if !p.Gaining || mutation.CountGaining {
-			g.Synced = g.Synced.With(i)
-		}
+		f.slots[i] = slot{id: id, name: v.Peers[id].Name, sent: now}
 	}
-	return g
 }
 
 func (f *fanout) signal() {
@@ -202,9 +226,9 @@ func (f *fanout) signal() {
 	}
 }
 
-// answer records how slot i answered. The caller holds f.mu.
+// answer records how node i answered. The caller holds f.mu.
 func (f *fanout) answer(i int, o Outcome, detail string, now time.Time) *slot {
-	s := &f.slots[i]
+	s := f.at(i)
 	s.outcome, s.detail, s.elapsed = o, detail, now.Sub(s.sent)
 	f.left--
 	return s
@@ -219,12 +243,23 @@ func (f *fanout) replicas(all bool, now time.Time) []Replica {
 			if !all {
 				continue
 			}
-			r.Outcome, r.Detail, r.Elapsed = OutcomeTimeout, "no answer when the request was decided", now.Sub(f.slots[i].sent)
+			r.Outcome, r.Detail, r.Elapsed = OutcomeTimeout, undecidedDetail, now.Sub(f.slots[i].sent)
+			switch {
+			case f.slots[i].id == f.held:
+				r.Detail = "its disk has not confirmed the write"
+			case !f.held.IsZero():
+				r.Outcome, r.Detail = OutcomeNotSent, ""
+			}
 		}
 		out = append(out, r)
 	}
-	return out
+	return append(out, f.standInReplicas(all, now)...)
 }
+
+const (
+	undecidedDetail = "no answer when the request was decided"
+	downDetail      = "known to be down"
+)
 
 // classify turns a failed call into an outcome; ok is true for an answer of the replica's own code.
 func classify(r *transport.Response) (o Outcome, detail string, ok bool) {
@@ -244,7 +279,7 @@ func classify(r *transport.Response) (o Outcome, detail string, ok bool) {
 func classifyStatus(r *transport.Response) (Outcome, string, bool) {
 	switch r.Status {
 	case statusLayout:
-		return OutcomeRefused, "its member table differs", true
+		return OutcomeRefused, "it sees other layouts", true
 	case statusSiblings:
 		return OutcomeRefused, "it holds siblings of a lower n", true
 	case statusNoSpace:
@@ -252,9 +287,11 @@ func classifyStatus(r *transport.Response) (Outcome, string, bool) {
 	case statusDraining:
 		return OutcomeRefused, "it is shutting down", true
 	case statusFrozen:
-		return OutcomeRefused, "it is starting, or a membership change is being decided", true
+		return OutcomeRefused, "it is starting, or taking a change of the layouts in", true
 	case statusTooLarge:
 		return OutcomeRefused, "the record would be too large", true
+	case statusHandOffSpace:
+		return OutcomeRefused, "its space for hand-offs is full", true
 	case statusBad:
 		return OutcomeRefused, string(r.Body), true
 	case statusIO:
@@ -279,7 +316,7 @@ func (f *fanout) wait(ctx context.Context, timer *time.Timer) bool {
 	}
 }
 
-// pause waits a little for the membership to be decided; false when the time is up.
+// pause waits a little for what has been refused to be merged; false when the time is up.
 func (c *Coordinator) pause(ctx context.Context, deadline time.Time) bool {
 	d := c.cfg.RetryPause/2 + rand.N(c.cfg.RetryPause)
 	if time.Until(deadline) <= d {
@@ -295,32 +332,14 @@ func (c *Coordinator) pause(ctx context.Context, deadline time.Time) bool {
 	}
 }
 
-// up counts the owners that may answer and, of them, those that count for reads.
-func up(v *View, owners []ring.ID) (any, synced int) {
-	for _, id := range owners {
-		if p := v.Peers[id]; !p.Down || id == v.Self {
-			any++
-			if !p.Gaining {
-				synced++
-			}
-		}
-	}
-	return any, synced
-}
-
 // checkToken refuses a context that names writes of this node that never were: a dot that this node is still to use
 // would look superseded.
 func (c *Coordinator) checkToken(p ring.Partition, t *version.Token) bool {
 	if t == nil {
 		return true
 	}
-	own := c.store.Actor()
 	for _, e := range t.Vector.Entries() {
-		if e.Actor.ID != own {
-			continue
-		}
-		issued, _ := c.store.Clock(p).Entry(e.Actor)
-		if e.Highest() > issued.Highest() {
+		if issued, own := c.store.Issued(p, e.Actor); own && e.Highest() > issued {
 			return false
 		}
 	}

@@ -3,6 +3,7 @@ package coordinator
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"time"
 
@@ -10,25 +11,76 @@ import (
 	"github.com/quorate/quorate/transport"
 )
 
-// forward sends a write to the owners that show that they are there, in order of preference, until one takes it on. An owner that
-// certainly did nothing is followed by the next; after one that may have begun the outcome is unknown.
+// forward sends a write to the owners that show that they are there, until one takes it on: those first who hold what they own, of them this
+// node's zone, and then in order of preference. An owner that certainly did nothing is followed by the next; after one that may have begun the outcome is unknown. In sloppy mode a fallback
+// coordinates what no owner takes on.
 func (c *Coordinator) forward(ctx context.Context, v *View, w *writing) (_ PutResult, retry bool, _ error) {
-	owners := v.Layout.Owners(w.key.Partition, w.n)
-	w.needed = w.params.W.Resolve(len(owners))
-	if err := c.available(v, owners, w); err != nil {
+	r, ok := v.writers(w.key.Partition, w.n)
+	if !ok {
+		return PutResult{}, false, c.divided(v, w)
+	}
+	w.needed = r.write.most(w.params.W)
+	if err := c.available(v, &r, w); err != nil {
 		return PutResult{}, false, err
 	}
 	c.Stats.Forwarded.Add(1)
-	fw := forward{Layout: v.Hash, Params: w.params, Mode: w.mode, Bucket: w.req.Bucket, Key: w.req.Key, Token: w.req.Token,
+	until := w.deadline
+	if w.params.FallbacksCount() { // owners of which none says hello are not waited for to the end
+		until = time.Now().Add(patience(maxPatience, time.Until(w.deadline)))
+	}
+	res, retry, err := c.handOver(ctx, v, w, c.takers(v, &r), until)
+	if err == nil || w.made || !w.params.FallbacksCount() || !untaken(err) {
+		return res, retry, err
+	}
+	return c.stand(ctx, v, w)
+}
+
+// takers are the owners in the order in which a write is handed to them.
+func (c *Coordinator) takers(v *View, r *roster) []ring.ID {
+	synced := r.read.counting(forReads)
+	now, least := time.Now(), math.Inf(1)
+	for i := range synced.All() {
+		least = min(least, c.pace.distance(r.owners[i], now))
+	}
+	rank := func(i int) int {
+		id := r.owners[i]
+		switch {
+		case !synced.Has(i):
+			return 2
+		case v.Peers[id].Zone != v.Peers[v.Self].Zone, c.pace.distance(id, now) > nearEnough*least:
+			return 1
+		}
+		return 0
+	}
+	order := make([]ring.ID, 0, len(r.owners))
+	for place := range 3 {
+		for i, id := range r.owners {
+			if rank(i) == place {
+				order = append(order, id)
+			}
+		}
+	}
+	return order
+}
+
+// untaken reports whether an owner's refusal, or its absence, is one that a fallback may make up for.
+func untaken(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && !e.Indeterminate && elsewhere(e.Code)
+}
+
+// handOver sends a write to those of some nodes that show that they are there before a time, in order, until one takes it on.
+func (c *Coordinator) handOver(ctx context.Context, v *View, w *writing, nodes []ring.ID, until time.Time) (_ PutResult, retry bool, _ error) {
+	fw := forward{Layout: v.Digest, Params: w.params, Mode: w.mode, Bucket: w.req.Bucket, Key: w.req.Key, Token: w.req.Token,
 		Delete: w.req.Delete, Detail: w.req.Detail, ContentType: w.req.ContentType, Value: w.req.Value}
 	body := fw.append(make([]byte, 0, len(w.req.Value)+len(w.key.Key)+recordSlack))
 	f := new(fanout)
-	f.begin(v, owners, time.Now())
+	f.begin(v, nodes, time.Now())
 	w.sent = f
 	var refusal error
 	moved := false
 	for ask := c.notDown(v, f); len(ask) > 0; {
-		at := c.there(ctx, f, ask, w.deadline)
+		at := c.there(ctx, f, ask, until)
 		if at < 0 {
 			break
 		}
@@ -39,9 +91,9 @@ func (c *Coordinator) forward(ctx context.Context, v *View, w *writing) (_ PutRe
 		if !ok {
 			f.answer(i, OutcomeTimeout, "no answer in time", time.Now())
 			w.made = true
-			return PutResult{}, false, c.fail(w, QuorumTimeout, "the owner that was to coordinate the write did not answer in time; it may be seen later")
+			return PutResult{}, false, c.fail(w, QuorumTimeout, "the node that was to coordinate the write did not answer in time; it may be seen later")
 		}
-		c.heard.note(s.id, &resp)
+		c.heard.note(s.id, &resp, time.Now())
 		outcome, detail, _ := classify(&resp)
 		f.answer(i, outcome, detail, time.Now())
 		res, err, next := c.forwarded(w, s.id, &resp)
@@ -60,8 +112,10 @@ func (c *Coordinator) forward(ctx context.Context, v *View, w *writing) (_ PutRe
 	case refusal != nil:
 		return PutResult{}, false, refusal
 	}
-	e := c.fail(w, QuorumUnavailable, "no owner of the key could be reached; nothing was written")
+	e := c.fail(w, QuorumUnavailable, "nobody who could coordinate the write was reached; nothing was written")
 	e.Needed = w.needed
+	e.Replicas = append(w.passed, e.Replicas...)
+	w.passed = e.Replicas
 	return PutResult{}, false, e
 }
 
@@ -72,7 +126,7 @@ func (c *Coordinator) forwarded(w *writing, from ring.ID, resp *transport.Respon
 		return PutResult{}, nil, true
 	case resp.Err != nil:
 		w.made = true
-		return PutResult{}, c.fail(w, QuorumTimeout, "the owner that was to coordinate the write was lost meanwhile; it may be seen later"), false
+		return PutResult{}, c.fail(w, QuorumTimeout, "the node that was to coordinate the write was lost meanwhile; it may be seen later"), false
 	case resp.Status == transport.StatusOK:
 		res, err := decodeReply(w.req.Bucket, w.req.Key, resp.Body)
 		if err != nil {
@@ -89,7 +143,7 @@ func (c *Coordinator) forwarded(w *writing, from ring.ID, resp *transport.Respon
 	}
 	if outcome, detail, _ := classify(resp); outcome != OutcomeRefused {
 		w.made = true
-		return PutResult{}, c.fail(w, QuorumTimeout, "the owner that was to coordinate the write answered: "+detail+"; it may be seen later"), false
+		return PutResult{}, c.fail(w, QuorumTimeout, "the node that was to coordinate the write answered: "+detail+"; it may be seen later"), false
 	}
 	return PutResult{}, nil, true
 }
@@ -134,10 +188,10 @@ func (c *Coordinator) ServeForward(req transport.Request) {
 	case c.drain.Load():
 		req.Reply(statusFailed, encodeError(&Error{Code: Draining, Detail: "this node is shutting down", Coordinator: c.cfg.Name}))
 		return
-	case v.Layout == nil:
+	case v.Rings == nil:
 		req.Reply(statusFrozen, nil)
 		return
-	case v.Hash != fw.Layout:
+	case v.Digest != fw.Layout:
 		req.Reply(statusLayout, c.member.Table())
 		return
 	}

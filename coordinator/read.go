@@ -20,15 +20,27 @@ type reading struct {
 	key      store.Key
 	n        int
 	deadline time.Time
-	round    *round // the newest one, for the answer
+	round    *round    // the newest one, for the answer
+	silent   []ring.ID // fallbacks that were asked for the context's sake and did not answer in time
 }
 
 // round is one fan-out of a read. Its late replies count for nothing but itself: a read that goes on under another view
 // or with a larger n begins a new one.
 type round struct {
 	fanout
-	r     *reading
-	tally quorum.ReadTally // guarded by mu
+	r         *reading
+	fallbacks []ring.ID  // whether they may stand in or not
+	counting  quorum.Set // the owners that count in some maximal whole layout
+	back      *groups    // the owners in each live layout, if it writes back; nil if not
+	near      int        // the slot that is asked for its values whatever their size; -1: none
+
+	tally quorum.ReadTally // guarded by mu, as all that follows
+
+	want    version.Record // once closed: what the read was answered with, and since then the merge of that and of what came later
+	held    quorum.Set     // certainly hold it, or are being repaired
+	differ  bool           // some reply lacks some of it
+	settled bool           // settle has run
+	peeked  bool           // this node's own copy was in memory
 }
 
 // Get reads one key. The parameters are valid and complete. Errors are *Error.
@@ -36,10 +48,12 @@ func (c *Coordinator) Get(ctx context.Context, req *GetRequest, params quorum.Pa
 	r := &reading{req: req, params: params, n: params.N, deadline: time.Now().Add(req.Timeout)}
 	for round := 0; ; {
 		v := c.member.View()
-		if v.Layout == nil {
+		if v.Rings == nil {
 			return GetResult{}, c.readFailed(r, NotReady, "this node has not met its cluster yet")
 		}
-		r.key = keyOf(v, req.Bucket, req.Key)
+		if r.round == nil { // it is the same under every view, and late answers of earlier rounds look at it
+			r.key = keyOf(v, req.Bucket, req.Key)
+		}
 		if !c.checkToken(r.key.Partition, req.Token) {
 			return GetResult{}, c.readFailed(r, BadRequest, badToken)
 		}
@@ -57,21 +71,27 @@ func (c *Coordinator) Get(ctx context.Context, req *GetRequest, params quorum.Pa
 			continue
 		case readUnsatisfied:
 			if round++; round > c.cfg.SessionRetries {
-				return GetResult{}, c.readFailed(r, SessionUnsatisfied, "no replica that answered has what the context has seen")
+				return GetResult{}, c.unsatisfied(r, rec, "no replica that answered has what the context has seen")
 			}
 		case readStaleView:
 			c.Stats.LayoutRetries.Add(1)
 		}
 		if !c.pause(ctx, r.deadline) {
 			if verdict == readUnsatisfied {
-				return GetResult{}, c.readFailed(r, SessionUnsatisfied, "no replica that answered in time has what the context has seen")
+				return GetResult{}, c.unsatisfied(r, rec, "no replica that answered in time has what the context has seen")
 			}
-			return GetResult{}, c.readFailed(r, QuorumUnavailable, "the membership did not settle in time")
+			return GetResult{}, c.readFailed(r, QuorumUnavailable, "this node and the key's owners did not come to see the same layouts in time")
 		}
 	}
 }
 
-// getLocal reads this node's own store and nothing else. A replica that is gaining shows what has reached it, and says of the
+// unsatisfied gives a read up that met nobody who has what its context demands. What it met may still differ.
+func (c *Coordinator) unsatisfied(r *reading, rec version.Record, detail string) *Error {
+	c.over(r.round, rec)
+	return c.readFailed(r, SessionUnsatisfied, detail)
+}
+
+// getLocal reads this node's own store and nothing else. An owner that still fetches the set shows what has reached it, and says of the
 // rest that it does not know: its emptiness is no answer.
 func (c *Coordinator) getLocal(v *View, r *reading) (GetResult, error) {
 	start := time.Now()
@@ -79,7 +99,7 @@ func (c *Coordinator) getLocal(v *View, r *reading) (GetResult, error) {
 	if err != nil {
 		return GetResult{}, c.readFailed(r, Internal, err.Error())
 	}
-	if rec.IsAbsent() && v.Peers[v.Self].Gaining {
+	if rec.IsAbsent() && v.owns(v.Self, r.key.Partition, r.n) && !v.Rings.Holds(v.Self, r.key.Partition, r.n) {
 		const detail = "it is still fetching its data and holds nothing of this key yet"
 		e := c.readFailed(r, QuorumUnavailable, "this node cannot tell whether the key exists: "+detail)
 		e.Needed, e.Replicas = 1, []Replica{{Name: c.cfg.Name, Outcome: OutcomeNotSent, Detail: detail}}
@@ -104,15 +124,20 @@ const (
 
 // gather asks all owners at once and waits until r of them, and the request's context, are satisfied.
 func (c *Coordinator) gather(ctx context.Context, v *View, r *reading) (version.Record, verdict, error) {
-	owners := v.Layout.Owners(r.key.Partition, r.n)
-	need := r.params.R.Resolve(len(owners))
-	f := &round{r: r}
-	group := f.begin(v, owners, time.Now())
-	r.round = f
-	if _, synced := up(v, owners); synced < need {
-		return version.Record{}, 0, c.unavailable(v, r, need, synced)
+	f, ros, err := c.beginRead(v, r)
+	if err != nil {
+		return version.Record{}, 0, err
 	}
-	f.tally = quorum.NewRead(r.params.R, []quorum.Group{group})
+	up, standIns := ros.up(v)
+	short := ros.read.short(r.params.R, quorum.Params{}, forReads, up, 0) // without fallbacks
+	if short.short() {
+		if s := ros.read.short(r.params.R, r.params, forReads, up, standIns); s.short() {
+			return version.Record{}, 0, c.unavailable(v, r, &ros, s)
+		}
+	}
+	f.tally = quorum.NewRead(r.params.R, ros.read.list())
+	c.standByRead(v, f)
+	defer f.standDown()
 	c.fanRead(v, f)
 
 	timer := c.timers.start(r.deadline)
@@ -120,29 +145,64 @@ func (c *Coordinator) gather(ctx context.Context, v *View, r *reading) (version.
 	inTime := true
 	for {
 		f.mu.Lock()
-		state := f.tally.State()
-		if f.remake || f.frozen && state == quorum.Unmet {
-			f.closed = true
+		state := f.state()
+		// A quorum that is met was met under one view: that another has come since takes nothing from it.
+		if state != quorum.Met && f.remake || f.frozen && state == quorum.Unmet {
 			f.mu.Unlock()
 			return version.Record{}, readStaleView, nil
 		}
 		if state == quorum.Unmet || state == quorum.Pending && !inTime {
-			f.closed = true
+			rec := merged(&f.fanout, r.req.Token != nil)
 			f.mu.Unlock()
+			c.over(f, rec)
+			if short.short() && state == quorum.Unmet {
+				return version.Record{}, 0, c.tooFew(r, short)
+			}
 			return version.Record{}, 0, c.readUnmet(r)
 		}
 		if state == quorum.Met {
 			rec := merged(&f.fanout, r.req.Token != nil)
-			left := f.left
+			left, remake := f.left, f.remake
 			f.mu.Unlock()
-			if verdict, done := c.judge(r, &rec, left == 0 || !inTime); done {
-				return c.conclude(ctx, v, f, rec, verdict)
+			verdict, done := c.judge(r, &rec, left == 0 || !inTime)
+			if remake && (!done || verdict == readUnsatisfied) { // the owners of the newer view may have what the context has seen
+				return version.Record{}, readStaleView, nil
+			}
+			if done {
+				if verdict == readUnsatisfied && inTime {
+					rec, verdict = c.beyond(ctx, v, f, rec)
+				}
+				f.standDown() // the values may take their time
+				return c.conclude(ctx, v, f, rec, verdict, timer, inTime)
 			}
 		} else {
 			f.mu.Unlock()
 		}
 		inTime = f.wait(ctx, timer)
 	}
+}
+
+// beginRead begins a round. It asks the owners in the maximal whole layouts; and those in every live one if what it answers is to be with them.
+func (c *Coordinator) beginRead(v *View, r *reading) (*round, roster, error) {
+	f := &round{r: r}
+	ros, ok := v.readers(r.key.Partition, r.n)
+	awaits := ok && r.awaits(&ros.read)
+	if awaits && ros.write.count == 0 {
+		ros, ok = v.writers(r.key.Partition, r.n)
+	}
+	if !ok {
+		e := c.readFailed(r, QuorumUnavailable, v.dividedDetail(r.key.Partition, r.n))
+		e.RetryAfter = retryLater
+		return nil, ros, e
+	}
+	if awaits && len(ros.owners) > 1 {
+		write := ros.write
+		f.back = &write
+	}
+	f.begin(v, ros.owners, time.Now())
+	f.fallbacks, f.counting, f.asked = ros.fallbacks, ros.read.counting(forReads), ros.read.most(r.params.R)
+	r.round = f
+	return f, ros, nil
 }
 
 // judge decides what a read that has its quorum does next; done is false while waiting for more replies may help.
@@ -157,22 +217,26 @@ func (c *Coordinator) judge(r *reading, rec *version.Record, last bool) (verdict
 	return readDone, true
 }
 
-// conclude fetches what values are missing, and hands the rest of the replies over to read repair.
-func (c *Coordinator) conclude(ctx context.Context, v *View, f *round, rec version.Record, verdict verdict) (version.Record, verdict, error) {
-	if verdict == readDone && elided(&rec) {
-		var err error
-		if rec, err = c.fetch(ctx, v, f, rec); err != nil {
-			return rec, verdict, err
-		}
+// conclude fetches what values are missing, waits for the repairs that the answer needs, and leaves the rest to read repair. A round after which
+// another one follows repairs nothing: that one asks the same owners.
+func (c *Coordinator) conclude(ctx context.Context, v *View, f *round, rec version.Record, verdict verdict, timer *time.Timer, inTime bool) (version.Record, verdict, error) {
+	if verdict != readDone {
+		return rec, verdict, nil
 	}
-	f.mu.Lock()
-	f.closed = true
-	last := f.left == 0
-	f.mu.Unlock()
-	if last && verdict == readDone {
-		c.settle(f)
+	var err error
+	if wholeBytes(&rec) > c.cfg.Inline {
+		c.hedges.earn()
 	}
-	return rec, verdict, nil
+	if elided(&rec) { // a small value too, if it was left out together with a large one that has been replaced
+		rec, err = c.fetch(ctx, v, f, rec)
+	}
+	if err == nil && f.back != nil {
+		verdict, err = c.backed(ctx, v, f, rec, timer, inTime)
+	}
+	if verdict == readDone {
+		c.over(f, rec)
+	}
+	return rec, verdict, err
 }
 
 // fanRead asks every owner that is not known to be down, and this node's own store last, while the others work.
@@ -182,8 +246,10 @@ func (c *Coordinator) fanRead(v *View, f *round) {
 	defer keepBody(buf)
 	body := *buf
 	self := -1 // this node's slot
-	near := nearest(v, &f.fanout)
-	own := c.peek(v, f, near)
+	own := c.peek(v, f)
+	if own == nil {
+		f.near = c.nearest(v, f)
+	}
 	for i := range f.slots {
 		s := &f.slots[i]
 		switch {
@@ -192,16 +258,18 @@ func (c *Coordinator) fanRead(v *View, f *round) {
 			continue
 		case v.Peers[s.id].Down:
 			f.mu.Lock()
-			f.answer(i, OutcomeUnreachable, "known to be down", s.sent)
+			f.answer(i, OutcomeUnreachable, downDetail, s.sent)
 			f.tally.Fail(i)
+			next := f.instead(i, s.sent)
 			f.mu.Unlock()
+			f.askStandIn(next)
 			continue
 		}
 		inline := c.cfg.Inline
-		if i == near {
+		if i == f.near {
 			inline = wholeRecord
 		}
-		body = appendKeyHeader(body[:0], v.Hash, uint32(inline), r.key.Bucket, r.key.Key)
+		body = appendKeyHeader(body[:0], v.Digest, uint32(inline), r.key.Bucket, r.key.Key)
 		if own != nil {
 			body = appendState(body, own)
 		}
@@ -209,15 +277,19 @@ func (c *Coordinator) fanRead(v *View, f *round) {
 		c.send.Go(s.id, KindRead, body, r.deadline, func(resp transport.Response) { c.replied(f, i, own, &resp) })
 	}
 	if self >= 0 && own == nil {
-		go c.readOwn(v, f, self) // it may have to wait for the disk, and the others may not
+		c.startOwnRead(v, f, self)
 	}
 }
 
 // peek answers this node's own slot at once if its record is in memory, and on disk: the others are then told what it
 // is, and answer with their record only if it differs. Not for a read with a context: what that demands is looked up in
 // what each replica has seen, which replicas with the same versions need not agree in.
-func (c *Coordinator) peek(v *View, f *round, near int) *version.Record {
-	if f.r.req.Token != nil || near < 0 || f.slots[near].id != v.Self || c.member.Enter(v.Hash) != Entered {
+func (c *Coordinator) peek(v *View, f *round) *version.Record {
+	i := 0
+	for i < len(f.slots) && f.slots[i].id != v.Self {
+		i++
+	}
+	if i == len(f.slots) || f.r.req.Token != nil || c.member.Enter(v.Digest) != Entered {
 		return nil
 	}
 	rec, ok := c.store.Peek(f.r.key)
@@ -227,32 +299,33 @@ func (c *Coordinator) peek(v *View, f *round, near int) *version.Record {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	s := f.answer(near, OutcomeOK, "", f.slots[near].sent) // a look into memory
+	s := f.answer(i, OutcomeOK, "", f.slots[i].sent) // a look into memory
 	s.rec = rec
-	f.tally.Reply(near)
+	f.near, f.peeked = i, true
+	f.tally.Reply(i)
 	return &s.rec
 }
 
 // wholeRecord asks for every value, whatever its size.
 const wholeRecord = 1<<31 - 1
 
-// nearest picks the replica that sends its values whole: this node's own, or the first that answers.
-func nearest(v *View, f *fanout) int {
-	first := -1
-	for i := range f.slots {
-		if f.slots[i].id == v.Self {
-			return i
-		}
-		if p := v.Peers[f.slots[i].id]; first < 0 && !p.Down && !p.Gaining {
-			first = i
-		}
+// startOwnRead reads this node's own store on the side: it may have to wait for the disk, and the others may not.
+func (c *Coordinator) startOwnRead(v *View, f *round, i int) {
+	if c.ownReads.Add(1) > int64(c.cfg.MaxOwnReads) {
+		c.ownReads.Add(-1)
+		f.mu.Lock()
+		f.took(c, i, OutcomeRefused, "too many reads wait for its disk", version.Record{}, time.Now())
+		return
 	}
-	return first
+	go func() {
+		defer c.ownReads.Add(-1)
+		c.readOwn(v, f, i)
+	}()
 }
 
 func (c *Coordinator) readOwn(v *View, f *round, i int) {
 	rec, outcome, detail := version.Record{}, OutcomeOK, ""
-	ok := c.member.Enter(v.Hash) == Entered
+	ok := c.member.Enter(v.Digest) == Entered
 	if ok {
 		var err error
 		rec, err = c.store.Get(f.r.key)
@@ -261,27 +334,33 @@ func (c *Coordinator) readOwn(v *View, f *round, i int) {
 			outcome, detail = OutcomeError, err.Error()
 		}
 	} else {
-		outcome, detail = OutcomeRefused, "the membership changed"
+		outcome, detail = OutcomeRefused, "its layouts changed"
 	}
 	f.mu.Lock()
 	f.remake = f.remake || !ok
 	f.took(c, i, outcome, detail, rec, time.Now())
 }
 
-// took notes a replica's answer, wakes the read, and begins read repair if it was the last one. The caller holds f.mu,
-// which took gives back.
+// took notes a replica's answer and wakes the read, or read repair if it was answered without this. The caller holds f.mu, which took gives back.
 func (f *round) took(c *Coordinator, i int, outcome Outcome, detail string, rec version.Record, at time.Time) {
-	f.answer(i, outcome, detail, at).rec = rec
+	s := f.answer(i, outcome, detail, at)
+	s.rec = rec
 	if outcome == OutcomeOK {
 		f.tally.Reply(i)
 	} else {
 		f.tally.Fail(i)
 	}
-	settle := f.closed && f.left == 0 && !f.remake
+	next := f.search(i, s)
+	settle := f.closed && f.late(s)
+	took, tells := s.elapsed, !f.peeked && (outcome == OutcomeOK || outcome == OutcomeTimeout)
 	f.mu.Unlock()
 	f.signal()
+	f.askStandIns(next)
 	if settle {
 		c.settle(f)
+	}
+	if tells { // of who is near nothing was asked while the own copy was in memory, and that is the path where every nanosecond counts
+		c.pace.answered(s.id, valueBytes(&rec), took, at)
 	}
 }
 
@@ -305,76 +384,53 @@ func (c *Coordinator) replied(f *round, i int, own *version.Record, resp *transp
 	f.took(c, i, outcome, detail, rec, resp.At)
 }
 
-// merged is the merge of all records that have arrived. The caller holds f.mu. Replicas that agree, the ordinary case,
-// cost a comparison, unless it matters what else they have seen.
-func merged(f *fanout, vectors bool) version.Record {
-	var out version.Record
-	first := true
-	for i := range f.slots {
-		s := &f.slots[i]
-		switch {
-		case s.outcome != OutcomeOK:
-		case first:
-			out, first = s.rec, false
-		case !vectors && sameWhole(&out, &s.rec):
-		default:
-			out = version.Merge(out, s.rec)
-		}
-	}
-	return out
-}
-
-func elided(r *version.Record) bool {
-	for i := range r.Versions {
-		if r.Versions[i].Elided {
-			return true
-		}
-	}
-	return false
-}
-
 // found is the answer to a read that reached its quorum.
 func (c *Coordinator) found(r *reading, rec version.Record) GetResult {
 	f := r.round
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	res := GetResult{Record: rec, N: r.n, R: r.params.R.Resolve(len(f.slots)), Coordinator: c.cfg.Name}
+	res := GetResult{Record: rec, N: r.n, R: f.asked, Coordinator: c.cfg.Name}
 	for i := range f.slots {
 		if s := &f.slots[i]; s.outcome == OutcomeOK {
 			res.Replies++
 			s.behind = lacking(&s.rec, &rec)
 		}
 	}
+	res.Fallbacks = f.stoodIn()
+	res.Replies += res.Fallbacks
 	if r.req.Detail {
 		res.Replicas = f.replicas(false, time.Now())
 	}
 	return res
 }
 
-func (c *Coordinator) unavailable(v *View, r *reading, need, got int) *Error {
+func (c *Coordinator) unavailable(v *View, r *reading, ros *roster, short shortage) *Error {
 	f := r.round
+	c.standBy(v, r.params, &f.fanout, f.fallbacks, r.deadline)
 	for i := range f.slots {
 		s := &f.slots[i]
-		switch p := v.Peers[s.id]; {
-		case p.Down && s.id != v.Self:
-			f.answer(i, OutcomeUnreachable, "known to be down", s.sent)
-		case p.Gaining:
+		switch {
+		case !v.mayAnswer(s.id):
+			f.answer(i, OutcomeUnreachable, downDetail, s.sent)
+		case !f.counting.Has(i):
 			f.answer(i, OutcomeNotSent, "it is still fetching its data and does not count for reads", s.sent)
 		default:
 			f.answer(i, OutcomeNotSent, "", s.sent)
 		}
 	}
-	e := c.readFailed(r, QuorumUnavailable, fmt.Sprintf("%d of %d owners can answer a read, r=%d needs %d", got, len(f.slots), need, need))
-	e.Needed, e.Got = need, got
+	e := c.readFailed(r, QuorumUnavailable, fmt.Sprintf("%d of %d owners%s can answer a read%s, r=%d needs %d",
+		short.got, short.owners, orStandIns(&f.fanout), ros.read.inOne(), short.need, short.need))
+	e.Needed, e.Got = short.need, short.got
 	return e
 }
 
 func (c *Coordinator) readUnmet(r *reading) *Error {
 	r.round.mu.Lock()
-	needed, got := r.round.tally.Needed(), r.round.tally.Got()
+	known := r.round.counts()
 	r.round.mu.Unlock()
+	needed, got := known.Needed(), known.Got()
 	e := c.readFailed(r, QuorumTimeout, fmt.Sprintf("%d of %d replies", got, needed))
-	e.Needed, e.Got = needed, got
+	e.Needed, e.Got, e.Fallbacks = needed, got, known.Fallbacks()
 	return e
 }
 
@@ -397,13 +453,4 @@ func (c *Coordinator) readFailed(r *reading, code Code, detail string) *Error {
 // keyOf places a key.
 func keyOf(v *View, bucket, key string) store.Key {
 	return store.Key{Partition: ring.PartitionOf(ring.Hash(bucket, key), v.Layout.Partitions()), Bucket: bucket, Key: key}
-}
-
-func owns(owners []ring.ID, id ring.ID) bool {
-	for _, o := range owners {
-		if o == id {
-			return true
-		}
-	}
-	return false
 }

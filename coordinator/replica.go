@@ -22,36 +22,54 @@ func (c *Coordinator) ServeWrite(req transport.Request) {
 		return
 	}
 	c.hlc.Observe(c.cfg.Now(), m.Record.MaxStamp())
-	merge := c.store.Apply
+	var res store.Result
 	if req.Kind == KindRepair {
-		merge = c.store.Mend
+		res, err = c.store.Mend(c.place(&m), m.Record)
+	} else {
+		res, err = c.store.Apply(c.place(&m), m.Record)
 	}
-	res, err := merge(c.place(&m), m.Record)
 	c.member.Leave()
-	wait := res.Commit.Wait
-	if mutation.AckBeforeSync {
-		wait = func() error { go res.Commit.Wait(); return nil }
+	c.answerWrite(&req, &res, &m.Record, err)
+}
+
+// answerWrite answers a write once its result is durable, or has failed.
+func (c *Coordinator) answerWrite(req *transport.Request, res *store.Result, incoming *version.Record, err error) {
+	status, body := writeStatus(res, incoming, err)
+	answer := func(unsynced error) {
+		switch {
+		case unsynced == nil:
+			req.Reply(status, body)
+		case err == nil:
+			req.Reply(storeStatus(unsynced))
+		default: // what stood in the way may not be durable, so it is not told
+			req.Reply(storeStatus(err))
+		}
 	}
-	if failure := wait(); err == nil {
-		err = failure
-	} else if failure == nil && errors.Is(err, store.ErrSiblings) && onlyStampsBar(&res.Record, &m.Record) {
-		// A write made above that stamp replaces what stands in its way.
-		req.Reply(statusSiblings, ack{MaxLWW: res.Record.MaxLWW}.append(nil))
+	if mutation.AckBeforeSync {
+		go res.Commit.Wait()
+		answer(nil)
 		return
+	}
+	res.Commit.Then(answer)
+}
+
+// writeStatus is the answer to a write whose result is durable, or that failed.
+func writeStatus(res *store.Result, incoming *version.Record, err error) (transport.Status, []byte) {
+	if errors.Is(err, store.ErrSiblings) && onlyStampsBar(&res.Record, incoming) {
+		// A write made above that stamp replaces what stands in its way.
+		return statusSiblings, ack{MaxLWW: res.Record.MaxLWW}.append(nil)
 	}
 	if err != nil {
-		status, detail := storeStatus(err)
-		req.Reply(status, []byte(detail))
-		return
+		return storeStatus(err)
 	}
 	var a ack
-	if res.Record.MaxLWW.Compare(m.Record.MaxLWW) > 0 {
+	if res.Record.MaxLWW.Compare(incoming.MaxLWW) > 0 {
 		a.MaxLWW = res.Record.MaxLWW
 	}
-	if res.Record.N > m.Record.N {
+	if res.Record.N > incoming.N {
 		a.N = res.Record.N
 	}
-	req.Reply(transport.StatusOK, a.append(nil))
+	return transport.StatusOK, a.append(nil)
 }
 
 // ServeRead is the replica's side of KindRead.
@@ -67,8 +85,7 @@ func (c *Coordinator) ServeRead(req transport.Request) {
 	rec, err := c.store.Get(c.place(&m))
 	c.member.Leave()
 	if err != nil {
-		status, detail := storeStatus(err)
-		req.Reply(status, []byte(detail))
+		req.Reply(storeStatus(err))
 		return
 	}
 	var buf [stateRoom]byte
@@ -98,9 +115,9 @@ func onlyStampsBar(local, incoming *version.Record) bool {
 // stateRoom holds the state of a record of maxStateVersions versions.
 const stateRoom = 18 + maxStateVersions*17
 
-// enter checks that sender and receiver see the same owners; if not it answers, and the sender learns why.
-func (c *Coordinator) enter(req *transport.Request, hash uint64) bool {
-	switch c.member.Enter(hash) {
+// enter checks that sender and receiver act under the same view; if not it answers, and the sender learns why.
+func (c *Coordinator) enter(req *transport.Request, digest uint64) bool {
+	switch c.member.Enter(digest) {
 	case Entered:
 		return true
 	case Frozen:
@@ -116,18 +133,20 @@ func (c *Coordinator) place(m *keyMessage) store.Key {
 	return keyOf(c.member.View(), m.Bucket, m.Key)
 }
 
-func storeStatus(err error) (transport.Status, string) {
+func storeStatus(err error) (transport.Status, []byte) {
 	switch {
 	case errors.Is(err, store.ErrSiblings):
-		return statusSiblings, ""
+		return statusSiblings, nil
 	case errors.Is(err, store.ErrNoSpace), errors.Is(err, store.ErrReadOnly):
-		return statusNoSpace, ""
+		return statusNoSpace, nil
 	case errors.Is(err, store.ErrTooLarge):
-		return statusTooLarge, ""
+		return statusTooLarge, nil
+	case errors.Is(err, store.ErrHandOffSpace):
+		return statusHandOffSpace, nil
 	case errors.Is(err, store.ErrClosed):
-		return statusDraining, ""
-	case errors.Is(err, store.ErrFuture), errors.Is(err, store.ErrElided), errors.Is(err, store.ErrKey):
-		return statusBad, err.Error()
+		return statusDraining, nil
+	case errors.Is(err, store.ErrFuture), errors.Is(err, store.ErrElided), errors.Is(err, store.ErrKey), errors.Is(err, errNoStandIn):
+		return statusBad, []byte(err.Error())
 	}
-	return statusIO, err.Error()
+	return statusIO, []byte(err.Error())
 }

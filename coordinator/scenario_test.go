@@ -8,14 +8,17 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/datadriven"
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/quorate/quorate/quorum"
 	"github.com/quorate/quorate/ring"
+	"github.com/quorate/quorate/ring/layouts"
 	"github.com/quorate/quorate/store"
 	"github.com/quorate/quorate/transport"
 	"github.com/quorate/quorate/version"
@@ -39,7 +42,8 @@ func TestScenarios(t *testing.T) {
 type world struct {
 	t        *testing.T
 	nodes    []*scenarioNode
-	layout   *ring.Layout
+	layout   *ring.Layout // the founding one
+	places   places
 	contexts map[string]*version.Token
 }
 
@@ -49,15 +53,23 @@ type scenarioNode struct {
 	name      string
 	store     *store.Store
 	coord     *Coordinator
+	hands     crowded
 	hlc       version.HLC
 	net       string // "", "down", "silent", "ack-lost"
 	knownDown bool
-	gaining   bool
+	zone      string
 	frozen    bool
 	noLarge   bool // reads that ask for whole values are not answered
 	offset    time.Duration
 	skewed    bool
-	repaired  []string
+	diskFull  bool // for repairs
+	stall     *stall
+	knows     knowledge
+	place     time.Duration // by this its answers come later than those of the nodes before it
+	answers   time.Duration // how late its answers come
+	large     time.Duration // how late those that bring whole values come
+	repaired  atomic.Int64  // records that read repair has brought
+	counted   map[string]int64
 }
 
 func (w *world) run(d *datadriven.TestData) string {
@@ -66,7 +78,9 @@ func (w *world) run(d *datadriven.TestData) string {
 	case "cluster":
 		var n int
 		d.ScanArgs(w.t, "nodes", &n)
-		w.open(n)
+		members := n
+		d.MaybeScanArgs(w.t, "members", &members)
+		w.open(n, members)
 		return fmt.Sprintf("%d nodes", n)
 	case "node":
 		return w.change(d)
@@ -74,36 +88,54 @@ func (w *world) run(d *datadriven.TestData) string {
 		return w.put(d)
 	case "get":
 		return w.get(d)
+	case "wait": // for what has been begun
+		time.Sleep(5 * time.Second)
+		return strings.TrimSpace(w.repairs())
+	case "change":
+		return w.changeLayout(d)
+	case "meet":
+		w.tell(w.all().State(), w.nodes)
+		return w.nodes[0].groups()
+	case "whole":
+		return w.whole(d)
+	case "bury":
+		return w.bury(d)
+	case "groups":
+		return w.node(d).groups()
+	case "order":
+		return w.order()
+	case "hand-offs":
+		return w.node(d).handOffs()
+	case "deliver":
+		return w.node(d).deliver()
 	}
 	return "unknown command " + d.Cmd
 }
 
-func (w *world) open(count int) {
-	table, err := ring.NewTable("test", 16)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+// open makes a cluster of the first so many members; the other nodes are joining.
+func (w *world) open(count, members int) {
 	for i := range count {
+		place := time.Duration(i+1) * 10 * time.Microsecond
 		opts := store.DefaultOptions()
-		opts.FS, opts.Dir, opts.Partitions = vfs.NewMem(), "data", 16
+		stall := new(stall)
+		opts.FS, opts.Dir, opts.Partitions = errorfs.Wrap(vfs.NewMem(), stall), "data", 16
 		next := uint64(i+1) << 32
 		opts.Rand = func() uint64 { next++; return next }
 		st, err := store.Open(opts)
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		n := &scenarioNode{world: w, id: st.Incarnation(), name: fmt.Sprintf("n%d", i+1), store: st}
+		n := &scenarioNode{world: w, id: st.Incarnation(), name: fmt.Sprintf("n%d", i+1), store: st, place: place, stall: stall, counted: map[string]int64{}}
 		cfg := DefaultConfig()
-		cfg.Name, cfg.Inline = n.name, 64
+		cfg.Name, cfg.Inline, cfg.MaxOwnReads = n.name, 64, 2
 		cfg.Now = func() time.Time { return time.Now().Add(n.offset) }
-		n.coord = New(cfg, st, n, n, &n.hlc, slog.New(slog.DiscardHandler))
+		n.coord = New(cfg, scenarioStore{st, n}, n, n, &n.hlc, slog.New(slog.DiscardHandler))
 		n.coord.SetRepairer(n)
+		n.hands.HandOffs = st
+		n.coord.SetHandOffs(&n.hands)
 		w.nodes = append(w.nodes, n)
-		if table, err = table.With(ring.Member{ID: n.id, Name: n.name, Weight: 1, State: ring.Active}); err != nil {
-			w.t.Fatal(err)
-		}
 	}
-	w.layout = ring.NewLayout(table)
+	w.found(members)
 }
 
 func (w *world) close() {
@@ -133,23 +165,42 @@ func (w *world) change(d *datadriven.TestData) string {
 			n.net = strings.TrimPrefix(a.Vals[0], "up")
 		case "known-down":
 			n.knownDown = a.Vals[0] == "true"
-		case "gaining":
-			n.gaining = a.Vals[0] == "true"
+		case "gaining": // it has lost what it held, and all others have heard so
+			if a.Vals[0] == "true" {
+				w.propose(n, w.nodes, n.row(layouts.Owns, 1))
+			} else {
+				w.settle()
+			}
+		case "zone":
+			n.zone = a.Vals[0]
 		case "large-reads":
 			n.noLarge = a.Vals[0] == "fail"
+		case "hand-off-space":
+			n.hands.full = a.Vals[0] == "full"
 		case "frozen":
 			n.frozen = a.Vals[0] == "true"
 		case "clock":
-			offset, err := time.ParseDuration(a.Vals[0])
-			if err != nil {
-				d.Fatalf(w.t, "%v", err)
-			}
-			n.offset = offset
+			n.offset = w.duration(d, a.Vals[0])
 		case "skewed":
 			n.skewed = a.Vals[0] == "true"
+		case "answers":
+			n.answers = w.duration(d, a.Vals[0])
+		case "large-answers":
+			n.large = w.duration(d, a.Vals[0])
+		case "disk":
+			n.diskFull = a.Vals[0] == "full"
+			n.stall.set(a.Vals[0] == "hangs")
 		}
 	}
 	return ""
+}
+
+func (w *world) duration(d *datadriven.TestData, s string) time.Duration {
+	v, err := time.ParseDuration(s)
+	if err != nil {
+		d.Fatalf(w.t, "%v", err)
+	}
+	return v
 }
 
 func (w *world) options(d *datadriven.TestData) (o Options, p quorum.Params, mode version.Mode, token *version.Token) {
@@ -164,6 +215,8 @@ func (w *world) options(d *datadriven.TestData) (o Options, p quorum.Params, mod
 			p.W = w.level(d, a.Vals[0])
 		case "r":
 			p.R = w.level(d, a.Vals[0])
+		case "sloppy":
+			p.Sloppy = true
 		case "mode":
 			mode = map[string]version.Mode{"lww": version.LWW, "siblings": version.Siblings}[a.Vals[0]]
 		case "context":
@@ -198,20 +251,24 @@ func (w *world) put(d *datadriven.TestData) string {
 	res, err := w.node(d).coord.Put(context.Background(), req, p, mode)
 	synctest.Wait()
 	if err != nil {
-		return describe(err)
+		return brief(d, describe(err))
 	}
 	w.save(d, res.Token)
-	return fmt.Sprintf("ok n=%d w=%d%s\n", res.N, res.W, w.repairs())
+	return fmt.Sprintf("ok n=%d w=%d%s%s\n%s", res.N, res.W, stood(res.Acks, res.Fallbacks), w.repairs(), list(d, res.Replicas))
 }
 
 func (w *world) get(d *datadriven.TestData) string {
 	o, p, _, token := w.options(d)
 	req := &GetRequest{Options: o, Bucket: "b", Key: "k", Token: token, Local: d.HasArg("local"), NoRepair: d.HasArg("no-repair"), Detail: true}
 	res, err := w.node(d).coord.Get(context.Background(), req, p)
-	synctest.Wait()
 	if err != nil {
-		return describe(err)
+		time.Sleep(2 * settleGrace) // virtual: read repair of what did answer
+		synctest.Wait()
+		return brief(d, describe(err)+w.repairs())
 	}
+	early := w.arrived()
+	time.Sleep(2 * settleGrace)
+	synctest.Wait()
 	w.save(d, version.ReadToken(res.Record))
 	var values []string
 	for v := range res.Record.Live() {
@@ -225,21 +282,97 @@ func (w *world) get(d *datadriven.TestData) string {
 	case res.Record.IsDeleted():
 		what = "deleted"
 	}
-	return fmt.Sprintf("%s (n=%d r=%d)%s\n", what, res.N, res.R, w.repairs())
+	return fmt.Sprintf("%s (n=%d r=%d%s)%s%s\n%s", what, res.N, res.R, stood(res.Replies, res.Fallbacks), early, w.repairs(), list(d, res.Replicas))
 }
 
-// repairs says which nodes read repair was asked to bring up to date since the last command.
-func (w *world) repairs() string {
-	var all []string
+// arrived says which nodes a repair has reached before the answer left.
+func (w *world) arrived() string {
+	var names []string
 	for _, n := range w.nodes {
-		all = append(all, n.repaired...)
-		n.repaired = nil
+		for range n.repaired.Swap(0) {
+			names = append(names, n.name)
+		}
 	}
-	if len(all) == 0 {
+	if len(names) == 0 {
 		return ""
 	}
-	return " repairs " + strings.Join(all, " ")
+	return " awaits " + strings.Join(names, " ")
 }
+
+// repairs says which nodes a repair has reached since then, and what was counted since the last command.
+func (w *world) repairs() string {
+	var out strings.Builder
+	for _, n := range w.nodes {
+		for range n.repaired.Swap(0) {
+			out.WriteString(" " + n.name)
+		}
+	}
+	if out.Len() > 0 {
+		return " repairs" + out.String() + w.counts()
+	}
+	return w.counts()
+}
+
+func (w *world) counts() string {
+	var what []string
+	for _, n := range w.nodes {
+		add := func(name string, now int64) {
+			if more := now - n.counted[name]; more > 0 {
+				what = append(what, fmt.Sprintf("%d %s", more, name))
+			}
+			n.counted[name] = now
+		}
+		n.coord.Stats.Repairs.Each(func(c quorum.Cause, outcome string, count int64) { add(c.String()+" "+outcome, count) })
+		add("minority", n.coord.Stats.Repairs.Minority())
+	}
+	if len(what) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(what, ", ") + ")"
+}
+
+// scenarioStore notes what read repair brings.
+type scenarioStore struct {
+	*store.Store
+	n *scenarioNode
+}
+
+func (s scenarioStore) Mend(k store.Key, incoming version.Record) (store.Result, error) {
+	if s.n.diskFull {
+		return store.Result{}, store.ErrNoSpace
+	}
+	s.n.repaired.Add(1)
+	return s.Store.Mend(k, incoming)
+}
+
+// stall holds up what is to become durable on one node's disk.
+type stall struct {
+	over atomic.Pointer[chan struct{}] // closed when the disk goes on; nil while it works
+}
+
+func (s *stall) set(hangs bool) {
+	over := make(chan struct{})
+	if !hangs {
+		if old := s.over.Swap(nil); old != nil {
+			close(*old)
+		}
+		return
+	}
+	s.over.Store(&over)
+}
+
+// MaybeError implements errorfs.Injector.
+func (s *stall) MaybeError(op errorfs.Op) error {
+	switch op.Kind {
+	case errorfs.OpFileSync, errorfs.OpFileSyncData, errorfs.OpFileSyncTo:
+		if over := s.over.Load(); over != nil {
+			<-*over
+		}
+	}
+	return nil
+}
+
+func (s *stall) String() string { return "stall" }
 
 func describe(err error) string {
 	var e *Error
@@ -252,10 +385,52 @@ func describe(err error) string {
 		outcome = "indeterminate"
 	}
 	fmt.Fprintf(&s, "%s %s needed=%d got=%d\n", e.Code, outcome, e.Needed, e.Got)
-	for _, r := range e.Replicas {
-		fmt.Fprintf(&s, "  %s %s\n", r.Name, strings.TrimSpace(string(r.Outcome)+" "+r.Detail))
+	s.WriteString(replicaLines(e.Replicas))
+	return s.String()
+}
+
+// brief leaves out who did what, where that depends on the order of events of one moment.
+func brief(d *datadriven.TestData, s string) string {
+	if d.HasArg("brief") {
+		s, _, _ = strings.Cut(s, "\n")
+	}
+	return s
+}
+
+// stood says how many fallbacks count, if any do.
+func stood(got, fallbacks int) string {
+	if fallbacks == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" got=%d fallbacks=%d", got, fallbacks)
+}
+
+func list(d *datadriven.TestData, replicas []Replica) string {
+	if !d.HasArg("detail") {
+		return ""
+	}
+	return replicaLines(replicas)
+}
+
+func replicaLines(replicas []Replica) string {
+	var s strings.Builder
+	for _, r := range replicas {
+		line := string(r.Outcome) + " " + r.Detail
+		if r.StandsFor != "" {
+			line = "for " + r.StandsFor + ": " + line
+		}
+		fmt.Fprintf(&s, "  %s %s\n", r.Name, strings.TrimSpace(line))
 	}
 	return s.String()
+}
+
+// order is who owns the key of all scenarios, and who may stand in.
+func (w *world) order() string {
+	var names []string
+	for _, id := range w.layout.Order(ring.PartitionOf(ring.Hash("b", "k"), 16)) {
+		names = append(names, w.byID(id).name)
+	}
+	return strings.Join(names, " ") + "\n"
 }
 
 // Go implements Sender: a message is a call of the handler, unless the receiver's network says otherwise.
@@ -266,16 +441,23 @@ func (n *scenarioNode) Go(to ring.ID, kind transport.Kind, body []byte, deadline
 	}
 	peer := n.world.byID(to)
 	body = append([]byte(nil), body...)
+	whole := kind == KindRead && wantsWhole(body)
+	down, net, noLarge := peer.net == "down" || n.net == "down", peer.net, peer.noLarge // as it is now, whatever a test changes next
+	late := peer.place + peer.answers                                                   // never two at once, so that what a request has seen is always the same
+	if whole {
+		late += peer.large
+	}
 	go func() {
 		switch {
-		case peer.net == "down" || n.net == "down":
-			time.Sleep(time.Millisecond) // answers come before refusals, so that what a request has seen is always the same
+		case down:
+			time.Sleep(time.Millisecond) // answers come before refusals
 			done(transport.Response{Err: transport.ErrUnreachable})
 			return
-		case peer.noLarge && kind == KindRead && wantsWhole(body):
+		case noLarge && whole:
+			time.Sleep(time.Millisecond)
 			done(transport.Response{Err: transport.ErrLost, Sent: true})
 			return
-		case peer.net == "silent":
+		case net == "silent", net == "repairs-silent" && kind == KindRepair:
 			time.Sleep(time.Until(deadline) + time.Millisecond) // the transport notices a little late
 			done(transport.Response{Err: transport.ErrTimeout, Sent: true})
 			return
@@ -285,9 +467,13 @@ func (n *scenarioNode) Go(to ring.ID, kind transport.Kind, body []byte, deadline
 			answer <- transport.Response{Status: s, Body: append([]byte(nil), b...), Sent: true}
 		}))
 		r := <-answer
-		if peer.net == "ack-lost" {
+		time.Sleep(min(late, time.Until(deadline)+time.Millisecond))
+		if net == "ack-lost" || net == "repairs-lost" && kind == KindRepair {
 			time.Sleep(time.Millisecond)
 			r = transport.Response{Err: transport.ErrLost, Sent: true}
+		}
+		if time.Now().After(deadline) {
+			r = transport.Response{Err: transport.ErrTimeout, Sent: true}
 		}
 		done(r)
 	}()
@@ -318,43 +504,33 @@ func (n *scenarioNode) serve(req transport.Request) {
 		n.coord.ServeForward(req)
 	case KindHello:
 		n.coord.ServeHello(req)
+	case KindStand:
+		n.coord.ServeStand(req)
+	case KindStandRead:
+		n.coord.ServeStandRead(req)
 	}
 }
 
 // View implements Membership, as do the methods that follow.
 func (n *scenarioNode) View() *View {
-	v := &View{Layout: n.world.layout, Hash: n.world.layout.Hash(), Self: n.id, Peers: map[ring.ID]Peer{}}
+	rings, layout := n.ringsNow()
+	v := &View{Rings: rings, Layout: layout, Digest: rings.Digest(), Self: n.id, Peers: map[ring.ID]Peer{}}
 	for _, p := range n.world.nodes {
-		v.Peers[p.id] = Peer{Name: p.name, Down: p.knownDown, Gaining: p.gaining}
+		v.Peers[p.id] = Peer{Name: p.name, Zone: p.zone, Down: p.knownDown || rings.Lost(p.id)}
 	}
 	return v
 }
 
-func (n *scenarioNode) Enter(uint64) Entry {
-	if n.frozen {
-		return Frozen
-	}
-	return Entered
-}
 func (n *scenarioNode) Leave()                        {}
-func (n *scenarioNode) Table() []byte                 { return nil }
-func (n *scenarioNode) Reconcile(ring.ID, []byte)     {}
 func (n *scenarioNode) Skewed() (time.Duration, bool) { return n.offset, n.skewed }
 
-// Repair implements Repairer: it sends at once, and notes to whom.
-func (n *scenarioNode) Repair(k store.Key, rec version.Record, to, holders []ring.ID) {
-	for _, id := range to {
-		n.repaired = append(n.repaired, n.world.byID(id).name)
-	}
+// Repair implements Repairer: it begins as soon as nothing else can be done.
+func (n *scenarioNode) Repair(_ int64, run func(ctx context.Context)) bool {
 	go func() {
+		time.Sleep(time.Microsecond)
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		whole, err := n.coord.Complete(ctx, k, rec, holders)
-		if err != nil {
-			return
-		}
-		for _, id := range to {
-			_ = n.coord.Send(ctx, k, whole, id, time.Now().Add(time.Second)) // a receiver that is down stays stale
-		}
+		run(ctx)
 	}()
+	return true
 }

@@ -28,7 +28,7 @@ func hworld(t *testing.T, n int, f func(w *world, owners []*scenarioNode, rest [
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{t: t, contexts: map[string]*version.Token{}}
 		defer w.close()
-		w.open(n)
+		w.open(n, n)
 		p := ring.PartitionOf(ring.Hash("b", "k"), 16)
 		var owners, rest []*scenarioNode
 		ids := w.layout.Owners(p, n)
@@ -54,6 +54,7 @@ func hput(n *scenarioNode, v string, nn int, wl quorum.Level, mode version.Mode,
 func hget(n *scenarioNode, nn int, rl quorum.Level, tok *version.Token) (string, error) {
 	r, err := n.coord.Get(context.Background(), &GetRequest{Options: Options{Timeout: time.Second}, Bucket: "b", Key: "k", Token: tok, NoRepair: true},
 		quorum.Params{N: nn, W: quorum.Quorum, R: rl})
+	synctest.Wait()
 	if err != nil {
 		return "", err
 	}
@@ -241,7 +242,8 @@ func TestWriteMadeAgainMeetsSiblings(t *testing.T) {
 		if _, err := hput(o[0], "s1", 3, 3, version.Siblings, nil); err != nil {
 			t.Fatal(err)
 		}
-		res, _ := o[1].coord.Get(context.Background(), &GetRequest{Options: Options{Timeout: time.Second}, Bucket: "b", Key: "k"}, quorum.Params{N: 3, W: 2, R: 2})
+		res, _ := o[1].coord.Get(context.Background(), &GetRequest{Options: Options{Timeout: time.Second}, Bucket: "b", Key: "k", NoRepair: true}, quorum.Params{N: 3, W: 2, R: 2})
+		synctest.Wait()
 		tok := version.ReadToken(res.Record)
 		o[0].net = "down"
 		if _, err := hput(o[1], "n5", 5, 3, version.Siblings, &tok); err != nil {

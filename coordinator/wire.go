@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
+	"github.com/quorate/quorate/internal/wire"
 	"github.com/quorate/quorate/quorum"
 	"github.com/quorate/quorate/transport"
 	"github.com/quorate/quorate/version"
@@ -19,20 +21,24 @@ const (
 	KindForward transport.Kind = 3 // a client's write, to an owner that coordinates it
 	KindRepair  transport.Kind = 4 // as KindWrite, sent by read repair; class write
 	KindHello   transport.Kind = 5 // nothing: whoever answers is there
+
+	KindStand     transport.Kind = 10 // a whole record to keep for an owner; class write
+	KindStandRead transport.Kind = 11 // a key to read from the hand-offs; class read
 )
 
 // The refusals of a replica. A refused request has certainly changed nothing there.
 const (
-	statusLayout   transport.Status = 16 + iota // the layouts differ; the body is the replica's member table
-	statusSiblings                              // raising n would leave siblings of the lower n alive
-	statusNoSpace                               // under the free-space floor
-	statusDraining                              // shutting down
-	statusIO                                    // the store failed; for a write the outcome is unknown
-	statusBad                                   // the request cannot be decoded; the body says why
-	statusFrozen                                // a membership change is being decided; try again soon
-	statusFailed                                // a forwarded request failed; the body is its Error
-	statusTooLarge                              // the merged record would be too large
-	statusSame                                  // a read's answer: what the request says it knows is all there is here
+	statusLayout       transport.Status = 16 + iota // the views differ; the body is what the replica knows of members and layouts
+	statusSiblings                                  // raising n would leave siblings of the lower n alive
+	statusNoSpace                                   // under the free-space floor
+	statusDraining                                  // shutting down
+	statusIO                                        // the store failed; for a write the outcome is unknown
+	statusBad                                       // the request cannot be decoded; the body says why
+	statusFrozen                                    // starting, or between two views; try again soon
+	statusFailed                                    // a forwarded request failed; the body is its Error
+	statusTooLarge                                  // the merged record would be too large
+	statusSame                                      // a read's answer: what the request says it knows is all there is here
+	statusHandOffSpace                              // what it may keep for others is at its bound
 )
 
 const wireVersion = 1
@@ -40,9 +46,9 @@ const wireVersion = 1
 // errWire is wrapped by every message that cannot be decoded.
 var errWire = errors.New("coordinator: malformed message")
 
-// keyMessage is a request about one key under one layout: a read, or a write if it carries a record.
+// keyMessage is a request about one key under one view: a read, or a write if it carries a record.
 type keyMessage struct {
-	Layout uint64 // hash of the sender's layout
+	Layout uint64 // digest of the sender's view
 	Inline uint32 // read: values are wanted while their sum is at most this many bytes
 	Bucket string
 	Key    string
@@ -54,35 +60,33 @@ func appendKeyHeader(b []byte, layout uint64, inline uint32, bucket, key string)
 	b = append(b, wireVersion)
 	b = binary.LittleEndian.AppendUint64(b, layout)
 	b = binary.AppendUvarint(b, uint64(inline))
-	b = appendString(b, bucket)
-	return appendString(b, key)
+	b = wire.AppendText(b, bucket)
+	return wire.AppendText(b, key)
 }
 
 func decodeKeyMessage(b []byte, withRecord bool) (keyMessage, error) {
 	var m keyMessage
-	d := decoder{b: b}
+	d := decoder{wire.Read(b)}
 	d.version()
-	m.Layout = d.u64()
-	m.Inline = uint32(d.uvarint(1 << 31))
-	names := d.b
-	bucket := len(d.take(d.uvarint(maxBucket)))
-	mid := len(names) - len(d.b)
-	key := len(d.take(d.uvarint(maxKey)))
-	if d.err == nil {
-		both := string(names[:len(names)-len(d.b)]) // one allocation for two strings, as every request is decoded
+	m.Layout = d.U64()
+	m.Inline = uint32(d.Uvarint(1 << 31))
+	names := b[len(b)-d.Left():]
+	bucket := len(d.Take(d.Uvarint(maxBucket)))
+	mid := len(names) - d.Left()
+	key := len(d.Take(d.Uvarint(maxKey)))
+	if !d.Failed() {
+		both := string(names[:len(names)-d.Left()]) // one allocation for two strings, as every request is decoded
 		m.Bucket, m.Key = both[mid-bucket:mid], both[len(both)-key:]
 	}
-	if d.err == nil && m.Key == "" {
-		d.fail("empty key")
-	}
-	if d.err != nil {
-		return m, d.err
+	d.Check(m.Key != "", "empty key")
+	if d.Failed() {
+		return m, d.Err(errWire)
 	}
 	if !withRecord {
-		m.Known = d.b
+		m.Known = d.Rest()
 		return m, nil
 	}
-	rec, err := version.DecodeRecord(d.b)
+	rec, err := version.DecodeRecord(d.Rest())
 	if err != nil {
 		return m, fmt.Errorf("%w: %w", errWire, err)
 	}
@@ -129,13 +133,13 @@ func decodeAck(b []byte) (ack, error) {
 	if len(b) == 0 {
 		return ack{}, nil
 	}
-	d := decoder{b: b}
+	d := decoder{wire.Read(b)}
 	d.version()
-	a := ack{MaxLWW: version.Stamp{Time: d.u64(), Actor: version.ActorID(d.u64())}, N: d.u8()}
-	if d.err != nil {
-		return ack{}, d.err
+	a := ack{MaxLWW: version.Stamp{Time: d.U64(), Actor: version.ActorID(d.U64())}, N: d.Byte()}
+	if d.Failed() {
+		return ack{}, d.Err(errWire)
 	}
-	return a, d.end()
+	return a, d.End(errWire)
 }
 
 // forward is a client's write on its way to an owner, with the parameters as the first node resolved them.
@@ -174,80 +178,91 @@ func (f *forward) append(b []byte) []byte {
 		flags |= forwardDetail
 	}
 	b = append(b, flags, byte(f.Params.N), byte(f.Mode))
-	b = appendString(b, f.Params.W.String())
-	b = appendString(b, f.Params.R.String())
+	b = wire.AppendText(b, f.Params.W.String())
+	b = wire.AppendText(b, f.Params.R.String())
 	if f.Token != nil {
-		b = appendString(b, f.Token.Encode(f.Bucket, f.Key))
+		b = wire.AppendText(b, f.Token.Encode(f.Bucket, f.Key))
 	}
-	b = appendString(b, f.ContentType)
+	b = wire.AppendText(b, f.ContentType)
 	return append(b, f.Value...)
 }
 
 func decodeForward(b []byte) (forward, error) {
-	d := decoder{b: b}
+	d := decoder{wire.Read(b)}
 	d.version()
-	f := forward{Layout: d.u64()}
-	d.uvarint(0)
-	f.Bucket, f.Key = d.string(maxBucket), d.string(maxKey)
-	flags := d.u8()
-	f.Params.N, f.Mode = int(d.u8()), version.Mode(d.u8())
+	f := forward{Layout: d.U64()}
+	d.Uvarint(0)
+	f.Bucket, f.Key = d.Text(maxBucket), d.Text(maxKey)
+	flags := d.Byte()
+	f.Params.N, f.Mode = int(d.Byte()), version.Mode(d.Byte())
 	f.Params.W, f.Params.R = d.level(), d.level()
 	f.Delete, f.Detail, f.Params.Sloppy = flags&forwardDelete != 0, flags&forwardDetail != 0, flags&forwardSloppy != 0
-	if flags&forwardToken != 0 && d.err == nil {
-		t, err := version.DecodeToken(d.string(maxToken), f.Bucket, f.Key)
+	if flags&forwardToken != 0 && !d.Failed() {
+		t, err := version.DecodeToken(d.Text(maxToken), f.Bucket, f.Key)
 		if err != nil {
 			return f, fmt.Errorf("%w: %w", errWire, err)
 		}
 		f.Token = &t
 	}
-	f.ContentType = d.string(maxContentType)
-	if d.err == nil && (f.Key == "" || f.Bucket == "" || f.Mode != version.LWW && f.Mode != version.Siblings) {
-		d.fail("key or mode missing")
+	f.ContentType = d.Text(maxContentType)
+	d.Check(f.Key != "" && f.Bucket != "" && (f.Mode == version.LWW || f.Mode == version.Siblings), "key or mode missing")
+	if d.Failed() {
+		return f, d.Err(errWire)
 	}
-	if d.err != nil {
-		return f, d.err
-	}
-	f.Value = d.b
+	f.Value = d.Rest()
 	return f, f.Params.Validate()
 }
 
 // encodeReply writes a PutResult on its way back; a forwarded request's failure travels as JSON instead.
 func encodeReply(bucket, key string, r *PutResult) []byte {
 	b := []byte{wireVersion, byte(r.N), byte(r.W), byte(r.Acks)}
-	b = appendString(b, r.Token.Encode(bucket, key))
-	b = appendString(b, r.ETag)
-	b = appendString(b, r.Coordinator)
+	b = wire.AppendText(b, r.Token.Encode(bucket, key))
+	b = wire.AppendText(b, r.ETag)
+	b = wire.AppendText(b, r.Coordinator)
 	b = binary.AppendUvarint(b, uint64(len(r.Replicas)))
 	for i := range r.Replicas {
 		p := &r.Replicas[i]
-		b = appendString(b, p.Name)
-		b = appendString(b, string(p.Outcome))
-		b = appendString(b, p.Detail)
+		b = wire.AppendText(b, p.Name)
+		b = wire.AppendText(b, string(p.Outcome))
+		b = wire.AppendText(b, p.Detail)
 		b = binary.AppendUvarint(b, uint64(max(p.Elapsed, 0)))
 		b = binary.AppendUvarint(b, uint64(p.Behind))
+	}
+	if r.Fallbacks == 0 && !slices.ContainsFunc(r.Replicas, func(p Replica) bool { return p.StandsFor != "" }) {
+		return b // as nodes that know of no stand-ins read it
+	}
+	b = append(b, byte(r.Fallbacks))
+	for i := range r.Replicas {
+		b = wire.AppendText(b, r.Replicas[i].StandsFor)
 	}
 	return b
 }
 
 func decodeReply(bucket, key string, b []byte) (PutResult, error) {
-	d := decoder{b: b}
+	d := decoder{wire.Read(b)}
 	d.version()
-	r := PutResult{N: int(d.u8()), W: int(d.u8()), Acks: int(d.u8())}
-	token := d.string(maxToken)
-	r.ETag, r.Coordinator = d.string(maxContentType), d.string(maxContentType)
-	for range d.uvarint(64) {
-		r.Replicas = append(r.Replicas, Replica{Name: d.string(maxContentType), Outcome: Outcome(d.string(maxContentType)),
-			Detail: d.string(maxToken), Elapsed: time.Duration(d.uvarint(1 << 62)), Behind: int(d.uvarint(1 << 31))})
+	r := PutResult{N: int(d.Byte()), W: int(d.Byte()), Acks: int(d.Byte())}
+	token := d.Text(maxToken)
+	r.ETag, r.Coordinator = d.Text(maxContentType), d.Text(maxContentType)
+	for range d.Uvarint(64) {
+		r.Replicas = append(r.Replicas, Replica{Name: d.Text(maxContentType), Outcome: Outcome(d.Text(maxContentType)),
+			Detail: d.Text(maxToken), Elapsed: time.Duration(d.Uvarint(1 << 62)), Behind: int(d.Uvarint(1 << 31))})
 	}
-	if d.err != nil {
-		return r, d.err
+	if d.Left() > 0 {
+		r.Fallbacks = int(d.Byte())
+		for i := range r.Replicas {
+			r.Replicas[i].StandsFor = d.Text(maxContentType)
+		}
+	}
+	if d.Failed() {
+		return r, d.Err(errWire)
 	}
 	t, err := version.DecodeToken(token, bucket, key)
 	if err != nil {
 		return r, fmt.Errorf("%w: %w", errWire, err)
 	}
 	r.Token = t
-	return r, d.end()
+	return r, d.End(errWire)
 }
 
 func encodeError(e *Error) []byte {
@@ -274,83 +289,23 @@ const (
 	maxToken       = 1 << 20
 )
 
-func appendString(b []byte, s string) []byte {
-	b = binary.AppendUvarint(b, uint64(len(s)))
-	return append(b, s...)
-}
-
-// decoder reads a message front to back; the first fault sticks and every later read returns zero.
-type decoder struct {
-	b   []byte
-	err error
-}
-
-func (d *decoder) fail(why string) {
-	if d.err == nil {
-		d.err = fmt.Errorf("%w: %s", errWire, why)
-	}
-	d.b = nil
-}
-
-func (d *decoder) take(n uint64) []byte {
-	if n > uint64(len(d.b)) {
-		d.fail("cut short")
-		return nil
-	}
-	p := d.b[:n]
-	d.b = d.b[n:]
-	return p
-}
+// decoder reads the messages of this package.
+type decoder struct{ wire.Reader }
 
 func (d *decoder) version() {
-	if v := d.u8(); d.err == nil && v != wireVersion {
-		d.fail(fmt.Sprintf("format version %d, this node speaks %d", v, wireVersion))
+	if v := d.Byte(); !d.Failed() && v != wireVersion {
+		d.Fail(fmt.Sprintf("format version %d, this node speaks %d", v, wireVersion))
 	}
-}
-
-func (d *decoder) u8() byte {
-	if p := d.take(1); p != nil {
-		return p[0]
-	}
-	return 0
-}
-
-func (d *decoder) u64() uint64 {
-	if p := d.take(8); p != nil {
-		return binary.LittleEndian.Uint64(p)
-	}
-	return 0
-}
-
-func (d *decoder) uvarint(limit uint64) uint64 {
-	v, n := binary.Uvarint(d.b)
-	if n <= 0 || v > limit {
-		d.fail("bad number")
-		return 0
-	}
-	d.b = d.b[n:]
-	return v
-}
-
-func (d *decoder) string(limit uint64) string {
-	return string(d.take(d.uvarint(limit)))
 }
 
 func (d *decoder) level() quorum.Level {
-	s := d.string(16)
-	if d.err != nil {
+	s := d.Text(16)
+	if d.Failed() {
 		return 0
 	}
 	l, err := quorum.ParseLevel(s)
 	if err != nil {
-		d.fail(err.Error())
+		d.Fail(err.Error())
 	}
 	return l
-}
-
-func (d *decoder) end() error {
-	if d.err == nil && len(d.b) > 0 {
-		d.fail("trailing bytes")
-	}
-	return d.err
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/quorate/quorate/quorum"
+	"github.com/quorate/quorate/ring"
 	"github.com/quorate/quorate/version"
 )
 
@@ -49,7 +50,16 @@ func TestMessagesSurviveTheWire(t *testing.T) {
 	if got, err := decodeReply("b", "k", encodeReply("b", "k", &res)); err != nil || !reflect.DeepEqual(got, res) {
 		t.Errorf("reply: %+v, %v; want %+v", got, err, res)
 	}
-	e := &Error{Code: QuorumTimeout, Detail: "d", Indeterminate: true, Needed: 3, Got: 1, RetryAfter: time.Second, Replicas: res.Replicas}
+	res.Fallbacks, res.Replicas = 1, append(res.Replicas, Replica{Name: "n4", Outcome: OutcomeOK, StandsFor: "n2"})
+	if got, err := decodeReply("b", "k", encodeReply("b", "k", &res)); err != nil || !reflect.DeepEqual(got, res) {
+		t.Errorf("reply with a stand-in: %+v, %v; want %+v", got, err, res)
+	}
+	owner := ring.ID{1, 2, 15: 3}
+	m, id, err := decodeStand(appendStand(nil, 42, "bucket", "key", owner, rec))
+	if err != nil || m.Layout != 42 || m.Bucket != "bucket" || m.Key != "key" || id != owner || !m.Record.Equal(rec) {
+		t.Errorf("stand: %+v for %v, %v", m, id, err)
+	}
+	e := &Error{Code: QuorumTimeout, Detail: "d", Indeterminate: true, Needed: 3, Got: 1, Fallbacks: 1, RetryAfter: time.Second, Replicas: res.Replicas}
 	if got := decodeError(encodeError(e)); !reflect.DeepEqual(got, e) {
 		t.Errorf("error: %+v; want %+v", got, e)
 	}
@@ -83,6 +93,7 @@ func FuzzMessages(f *testing.F) {
 	rec, fw := sampleRecord(), sampleForward()
 	f.Add(version.AppendRecord(appendKeyHeader(nil, 1, 2, "b", "k"), rec))
 	f.Add(fw.append(nil))
+	f.Add(appendStand(nil, 1, "b", "k", ring.ID{1}, rec))
 	f.Add(ack{N: 3}.append(nil))
 	f.Add(encodeReply("b", "k", &PutResult{N: 3}))
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -93,6 +104,12 @@ func FuzzMessages(f *testing.F) {
 			}
 		}
 		_, _ = decodeKeyMessage(b, false)
+		if m, owner, err := decodeStand(b); err == nil {
+			again := appendStand(nil, m.Layout, m.Bucket, m.Key, owner, m.Record)
+			if m2, owner2, err := decodeStand(again); err != nil || owner2 != owner || !m2.Record.Equal(m.Record) {
+				t.Fatalf("%x decodes to %+v for %v, which does not survive: %v", b, m, owner, err)
+			}
+		}
 		if fw, err := decodeForward(b); err == nil {
 			if again, err := decodeForward(fw.append(nil)); err != nil || !reflect.DeepEqual(again, fw) {
 				t.Fatalf("%x decodes to %+v, which does not survive: %v", b, fw, err)

@@ -126,7 +126,6 @@ func TestBadBucketProperties(t *testing.T) {
 			n.put(t, "/buckets/"+name, `{}`).wantsProblem(t, http.StatusBadRequest, "")
 			n.delete(t, "/buckets/"+name).wantsProblem(t, http.StatusBadRequest, "")
 		}
-		n.put(t, "/buckets/refused", `{"sloppy":true}`).wantsProblem(t, http.StatusNotImplemented, "")
 		if n.listed(t, "refused") {
 			t.Error("a refused bucket is listed")
 		}
@@ -136,6 +135,7 @@ func TestBadBucketProperties(t *testing.T) {
 // TestBucketsSurvive restarts nodes one by one and then all of them: properties, once answered for, stay.
 func TestBucketsSurvive(t *testing.T) {
 	slow(t)
+	t.Parallel()
 	c := newCluster(t, 3)
 	c.nodes[0].put(t, "/buckets/stays", `{"n":2,"conflict":"siblings"}`).wants(t, http.StatusOK)
 	c.nodes[0].put(t, "/buckets/goes", `{"n":2}`).wants(t, http.StatusOK)

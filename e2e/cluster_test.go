@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,7 +20,8 @@ type cluster struct {
 	base  string // folder of the data directories and the logs
 	flags []string
 	nodes []*node
-	up    bool // all of them have been up and settled
+	gone  []*node // that were of the cluster, and have left or were removed
+	up    bool    // all of them have been up and settled
 }
 
 // node is one place of a cluster: its name, addresses and data, whether or not a process runs there.
@@ -81,7 +83,7 @@ func layOut(t testing.TB, base string, size int, flags ...string) *cluster {
 func (c *cluster) add(t testing.TB) *node {
 	t.Helper()
 	n := &node{
-		name:    fmt.Sprintf("node-%d", len(c.nodes)+1),
+		name:    fmt.Sprintf("node-%d", len(c.nodes)+len(c.gone)+1),
 		cluster: c.name,
 		flags:   c.flags,
 		client:  newClient(),
@@ -96,7 +98,7 @@ func (c *cluster) add(t testing.TB) *node {
 	return n
 }
 
-// launch starts all nodes at once and waits until they have settled.
+// launch starts all nodes at once and waits until they have settled, all of them being owners.
 func (c *cluster) launch(t testing.TB) {
 	t.Helper()
 	for _, n := range c.nodes {
@@ -106,6 +108,10 @@ func (c *cluster) launch(t testing.TB) {
 		n.waitReady(t)
 	}
 	c.waitSettled(t)
+	// Who was late when the cluster was founded joins it: as long as that goes on, owners are fewer.
+	for _, n := range c.nodes {
+		eventually(t, healLimit, n.name+" sees one layout, of all", func() error { return c.ringSettled(n) })
+	}
 	c.up = true
 }
 
@@ -141,6 +147,22 @@ func (c *cluster) seenRightly(n *node) error {
 	return nil
 }
 
+// without takes a node out of those that the cluster should have.
+func (c *cluster) without(n *node) {
+	c.nodes = slices.DeleteFunc(slices.Clone(c.nodes), func(other *node) bool { return other == n })
+	c.gone = append(c.gone, n)
+}
+
+// node is the one of that name, nil if there is none.
+func (c *cluster) node(name string) *node {
+	for _, n := range c.nodes {
+		if n.name == name {
+			return n
+		}
+	}
+	return nil
+}
+
 // each runs a test once per node.
 func (c *cluster) each(t *testing.T, test func(t *testing.T, n *node)) {
 	t.Helper()
@@ -170,7 +192,7 @@ func (c *cluster) watch(t *testing.T) {
 		if !t.Failed() {
 			return
 		}
-		for _, n := range c.nodes {
+		for _, n := range slices.Concat(c.nodes, c.gone) {
 			t.Logf("end of the log of %s (running: %v):\n%s", n.name, n.running(), tail(n.log, 40))
 		}
 	})
@@ -179,7 +201,7 @@ func (c *cluster) watch(t *testing.T) {
 // shutdown kills what runs and returns what was wrong with the processes as such.
 func (c *cluster) shutdown() []string {
 	var complaints []string
-	for _, n := range c.nodes {
+	for _, n := range slices.Concat(c.nodes, c.gone) {
 		if n.proc == nil {
 			continue
 		}

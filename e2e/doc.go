@@ -14,4 +14,7 @@
 //     test itself looked at. The end of its log is printed.
 //  5. Rows of the contract are read-only for the cluster and share one; every test that breaks something has
 //     its own.
+//  6. A test that mostly waits runs beside others (t.Parallel), after those that want the machine for themselves: that load it, or judge how slow an
+//     answer is.
+//  7. The judge of the strict traffic that runs while the ring changes (traffic, register) is itself judged, by servers that tell one kind of lie each.
 package e2e

@@ -106,6 +106,7 @@ func TestFaultRules(t *testing.T) {
 // TestOneWayFaults drops each of the four trips of a request alone. Gossip goes on, so every node is known to
 // be up: the answers are 504, and a write's outcome is open.
 func TestOneWayFaults(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 3, "--allow-faults")
 	n, others := c.nodes[0], c.nodes[1:]
 	const impatient = "timeout=700ms"
@@ -192,6 +193,7 @@ func tries(t testing.TB, n *node, numbers string) error {
 // reach it.
 func TestSessionUnsatisfied(t *testing.T) {
 	slow(t)
+	t.Parallel()
 	c := newCluster(t, 3, "--allow-faults")
 	alone, path := c.nodes[2], fresh("faults")
 	c.nodes[0].put(t, path+"?w=3", "old").wants(t, http.StatusNoContent)
@@ -231,6 +233,7 @@ func splitTime(t testing.TB) time.Duration {
 // itself again without help once the rules are gone.
 func TestSplitHeals(t *testing.T) {
 	slow(t)
+	t.Parallel()
 	for _, side := range []string{"rules on the one", "rules on the two"} {
 		t.Run(side, func(t *testing.T) {
 			c := newCluster(t, 3, "--allow-faults")

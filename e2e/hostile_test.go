@@ -167,6 +167,7 @@ func TestIdleConnections(t *testing.T) {
 // client is bounded.
 func TestSlowClients(t *testing.T) {
 	slow(t)
+	t.Parallel()
 	c := sharedCluster(t)
 	rows := map[string]string{
 		"in the header":  "X-Slow: ",

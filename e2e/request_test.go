@@ -266,9 +266,18 @@ type view struct {
 	Self       string `json:"self"`
 	Partitions int    `json:"partitions"`
 	Layout     struct {
-		Version string `json:"version"`
-		Settled bool   `json:"settled"`
-		Waiting string `json:"waiting"`
+		Version  string `json:"version"`
+		Settled  bool   `json:"settled"`
+		Live     int    `json:"live"`
+		Progress *struct {
+			Done    int     `json:"done"`
+			Of      int     `json:"of"`
+			Percent float64 `json:"percent"`
+		} `json:"progress"`
+		Waiting []struct {
+			What string   `json:"what"`
+			For  []string `json:"for"`
+		} `json:"waiting"`
 	} `json:"layout"`
 	CatchUp struct {
 		Remaining int     `json:"remaining"`
@@ -290,6 +299,16 @@ type member struct {
 	RPC        string  `json:"rpc"`
 	Gossip     string  `json:"gossip"`
 	Partitions *int    `json:"partitions"`
+}
+
+// waitsFor says whether the ring's change waits for that member.
+func (v view) waitsFor(name string) bool {
+	for _, w := range v.Layout.Waiting {
+		if slices.Contains(w.For, name) {
+			return true
+		}
+	}
+	return false
 }
 
 // member returns one member by its name, or a zero one.

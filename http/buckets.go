@@ -89,6 +89,8 @@ func bucketFailure(err error) error {
 	switch {
 	case errors.Is(err, node.ErrBadProperty):
 		return badRequest(err.Error())
+	case errors.Is(err, node.ErrTooManyBuckets):
+		return ownProblem(nameTooManyBuckets, err.Error())
 	case errors.As(err, &e):
 		return problemOf(e, false)
 	}
@@ -110,9 +112,6 @@ func parseProperties(body []byte, base node.Properties) (node.Properties, error)
 	}
 	if err := json.Unmarshal(body, &base); err != nil {
 		return base, badRequest("bucket properties: " + err.Error())
-	}
-	if base.Sloppy {
-		return base, codeProblem(coordinator.NotImplemented, `sloppy quorums are not implemented yet; leave out "sloppy":true`)
 	}
 	return base, nil
 }

@@ -50,7 +50,7 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 type KeyOptions struct {
 	N           int
 	W, R        quorum.Level
-	Sloppy      bool
+	Sloppy      *bool
 	Timeout     time.Duration
 	Context     string // of an earlier answer
 	IfMatch     string
@@ -136,8 +136,8 @@ func (o *KeyOptions) query() string {
 	if o.R != 0 {
 		v.Set("r", o.R.String())
 	}
-	if o.Sloppy {
-		v.Set("sloppy", "true")
+	if o.Sloppy != nil {
+		v.Set("sloppy", strconv.FormatBool(*o.Sloppy))
 	}
 	if o.Timeout != 0 {
 		v.Set("timeout", o.Timeout.String())

@@ -29,6 +29,22 @@ func (c *Client) Metrics(ctx context.Context) ([]byte, error) {
 	return c.exchange(ctx, http.MethodGet, "/metrics", nil)
 }
 
+// Leave asks the node to leave its cluster. It returns when the node has accepted; Cluster shows how far it is.
+func (c *Client) Leave(ctx context.Context) error {
+	_, err := c.exchange(ctx, http.MethodPost, "/cluster/leave", nil)
+	return err
+}
+
+// Remove asks the node to take a member out of the ring; force also one that answers. It returns when the node has accepted.
+func (c *Client) Remove(ctx context.Context, name string, force bool) error {
+	path := "/cluster/remove/" + escapeSegment(name)
+	if force {
+		path += "?force=true"
+	}
+	_, err := c.exchange(ctx, http.MethodPost, path, nil)
+	return err
+}
+
 // exchange does one small request, and returns the body of an answer that is no error.
 func (c *Client) exchange(ctx context.Context, method, path string, body []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, node.DefaultTimeout+timeoutSlack)

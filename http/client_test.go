@@ -135,7 +135,7 @@ func TestClientSiblings(t *testing.T) {
 func TestClientDocuments(t *testing.T) {
 	b := newBench(t)
 	c := b.client()
-	if v, err := c.Cluster(t.Context()); err != nil || v.Self != "node-1" || len(v.Members) != 1 {
+	if v, err := c.Cluster(t.Context()); err != nil || v.Self != "node-1" || len(v.Members) != 2 || v.Members[1].Behind != 5 || v.CatchUp.Remaining != 7 {
 		t.Errorf("%v: %+v", err, v)
 	}
 	if v, err := c.Ring(t.Context(), "b", "a&b=c", 2); err != nil || v.N != 2 || v.Partition != 17 {

@@ -36,6 +36,9 @@ type fakeNode struct {
 
 	onGet func(*coordinator.GetRequest) error // the last request seen, or an error to fail with
 	onPut func(*coordinator.PutRequest) error
+
+	onLeave  func() error
+	onRemove func(name string, force bool) error
 }
 
 func newFakeNode() *fakeNode {
@@ -65,8 +68,8 @@ func (f *fakeNode) params(bucket string, o *coordinator.Options) (quorum.Params,
 	if err := p.Validate(); err != nil {
 		return p, &coordinator.Error{Code: coordinator.BadRequest, Detail: err.Error(), Coordinator: f.Name()}
 	}
-	if o.Sloppy != nil && *o.Sloppy {
-		return p, &coordinator.Error{Code: coordinator.NotImplemented, Detail: "sloppy=true", Coordinator: f.Name()}
+	if o.Sloppy != nil {
+		p.Sloppy = *o.Sloppy
 	}
 	return p, nil
 }
@@ -131,6 +134,9 @@ func (f *fakeNode) Put(_ context.Context, req coordinator.PutRequest) (coordinat
 	f.records[at] = rec
 	res := coordinator.PutResult{Token: version.PutToken(rec, req.Token, w.Dot), ETag: version.ETag(rec), N: p.N, W: p.W.Resolve(p.N), Coordinator: f.Name()}
 	res.Acks = res.W
+	if p.Sloppy {
+		res.Fallbacks = 1
+	}
 	if req.Detail {
 		res.Replicas = fakeReplicas()
 	}
@@ -172,6 +178,9 @@ func (f *fakeNode) SetBucket(_ context.Context, name string, p node.Properties) 
 	if p.Conflict != "lww" && p.Conflict != "siblings" {
 		return p, node.ErrBadProperty
 	}
+	if name == "one-too-many" {
+		return p, node.ErrTooManyBuckets
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.buckets[name] = p
@@ -186,8 +195,16 @@ func (f *fakeNode) DeleteBucket(_ context.Context, name string) error {
 }
 
 func (f *fakeNode) Cluster() node.ClusterView {
-	return node.ClusterView{Cluster: "quorate", Self: f.Name(), Partitions: 256, Layout: node.LayoutView{Version: "00000000000000aa", Settled: true},
-		Members: []node.MemberView{{Name: f.Name(), Status: "member", Liveness: "alive"}}}
+	return node.ClusterView{Cluster: "quorate", Self: f.Name(), Partitions: 256, Layout: node.LayoutView{Version: "00000000000000aa", Settled: true, Live: 1},
+		CatchUp: node.CatchUpView{Remaining: 7, Rate: 3},
+		Members: []node.MemberView{{Name: f.Name(), Status: "member", Liveness: "alive"},
+			{Name: "node-2", Status: "member", Liveness: "dead", Behind: 5, Since: time.Unix(1_700_000_000, 0).UTC()}}}
+}
+
+func (f *fakeNode) Leave(context.Context) error { return f.onLeave() }
+
+func (f *fakeNode) Remove(_ context.Context, name string, force bool) error {
+	return f.onRemove(name, force)
 }
 
 func (f *fakeNode) Ring(_, _ string, n int) (node.RingView, error) {

@@ -2,6 +2,7 @@ package http
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/quorate/quorate/coordinator"
@@ -52,15 +53,18 @@ func (h *headerWriter) written(res *coordinator.PutResult, detail bool) {
 
 // failed sets what is known of a request that the coordinator failed. One that sent nothing has no quorum to speak of.
 func (h *headerWriter) failed(e *coordinator.Error, write, detail bool) {
-	if e.N > 0 && e.Needed > 0 && e.Code != coordinator.QuorumUnavailable {
+	if e.N > 0 && e.Needed > 0 && (e.Code != coordinator.QuorumUnavailable || slices.ContainsFunc(e.Replicas, answered)) {
 		level, answers := "r", "replies"
 		if write {
 			level, answers = "w", "acks"
 		}
-		h.set(headerQuorum, quorumHeader(e.N, level, e.Needed, answers, e.Got, 0))
+		h.set(headerQuorum, quorumHeader(e.N, level, e.Needed, answers, e.Got, e.Fallbacks))
 	}
 	h.reached(e.Coordinator, e.Replicas, detail)
 }
+
+// answered reports whether a replica was asked, and did not fail: a read that found fallbacks empty is quorum-unavailable all the same.
+func answered(r coordinator.Replica) bool { return r.Outcome == coordinator.OutcomeOK }
 
 func (h *headerWriter) reached(by string, replicas []coordinator.Replica, detail bool) {
 	if by != "" {
@@ -106,6 +110,9 @@ func replicasHeader(replicas []coordinator.Replica) string {
 		}
 		if r.Behind > 0 {
 			b = strconv.AppendInt(append(b, ";behind="...), int64(r.Behind), 10)
+		}
+		if r.StandsFor != "" {
+			b = appendBare(append(b, ";for="...), r.StandsFor)
 		}
 	}
 	return string(b)

@@ -256,7 +256,13 @@ func TestParametersReachTheNode(t *testing.T) {
 	if o := put.Options; o.N != 4 || o.W != quorum.One || o.R != quorum.Quorum || put.Token == nil || !put.Delete || !put.Detail {
 		t.Errorf("DELETE became %+v", put)
 	}
-	b.problem(b.want(b.do("PUT", "/kv/b/k?sloppy=true", "v"), 501), "not-implemented", "not_written")
+	a := b.want(b.do("PUT", "/kv/b/k?sloppy=true&detail=true", "v"), 204)
+	if o := put.Options; o.Sloppy == nil || !*o.Sloppy {
+		t.Errorf("PUT became %+v", put)
+	}
+	if got := a.Header.Get(headerQuorum); got != "n=3, w=2, acks=2, fallbacks=1" {
+		t.Errorf("a sloppy write: %q", got)
+	}
 	b.problem(b.want(b.do("GET", "/kv/b/k?n=2&r=3", ""), 400), "bad-request", "")
 	b.problem(b.want(b.do("PUT", "/kv/b/k?n=2&w=3", "v"), 400), "bad-request", "not_written")
 }
@@ -269,8 +275,8 @@ func TestDetail(t *testing.T) {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	}
-	odd := replicasHeader([]coordinator.Replica{{Name: `1 "x"\`, Outcome: "ok"}, {Name: "é"}})
-	if odd != `"1 \"x\"\\";outcome=ok;ms=0.0, "??";outcome=;ms=0.0` {
+	odd := replicasHeader([]coordinator.Replica{{Name: `1 "x"\`, Outcome: "ok"}, {Name: "é"}, {Name: "n", StandsFor: `1 "x"\`}})
+	if odd != `"1 \"x\"\\";outcome=ok;ms=0.0, "??";outcome=;ms=0.0, n;outcome=;ms=0.0;for="1 \"x\"\\"` {
 		t.Errorf("names that are no tokens: %s", odd)
 	}
 }

@@ -213,7 +213,7 @@ func FuzzProperties(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		base := newFakeNode().Defaults()
 		p, err := parseProperties(b, base)
-		if err == nil && (p.Sloppy || !p.W.Valid() || !p.R.Valid()) {
+		if err == nil && (!p.W.Valid() || !p.R.Valid()) {
 			t.Fatalf("%q: %+v", b, p)
 		}
 	})

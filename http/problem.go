@@ -25,6 +25,12 @@ const (
 	namePreconditionFailed = "precondition-failed"
 	nameKeyTooLong         = "key-too-long"
 	nameHeaderTooLarge     = "header-too-large"
+	nameTooManyBuckets     = "too-many-buckets"
+	nameLastMember         = "last-member"
+	nameJoining            = "joining"
+	nameUnknownMember      = "unknown-member"
+	nameMemberAlive        = "member-alive"
+	nameRingBusy           = "ring-busy"
 )
 
 // problemType is one row of the table of problems.
@@ -59,6 +65,12 @@ var problemTypes = [...]problemType{
 	{0, http.StatusPreconditionFailed, namePreconditionFailed, "A precondition is not met", false},
 	{0, http.StatusRequestURITooLong, nameKeyTooLong, "The key is too long", false},
 	{0, http.StatusRequestHeaderFieldsTooLarge, nameHeaderTooLarge, "The headers are too large", false},
+	{0, http.StatusInsufficientStorage, nameTooManyBuckets, "Too many buckets have been configured", false},
+	{0, http.StatusConflict, nameLastMember, "The only owner cannot leave", false},
+	{0, http.StatusConflict, nameJoining, "The node owns nothing yet", false},
+	{0, http.StatusNotFound, nameUnknownMember, "There is no such member", false},
+	{0, http.StatusConflict, nameMemberAlive, "The member answers", false},
+	{0, http.StatusServiceUnavailable, nameRingBusy, "Too many changes of the ring are under way", true},
 }
 
 // typeNamed and typeOf look a row up, from either side.
@@ -108,6 +120,8 @@ type ReplicaReport struct {
 	Outcome coordinator.Outcome `json:"outcome"`
 	Detail  string              `json:"detail"`
 	Millis  float64             `json:"ms"`
+	// StandsFor is the owner in whose place a fallback was asked.
+	StandsFor string `json:"stands_for,omitempty"`
 }
 
 // retrySeconds is what Retry-After says: whole seconds, rounded up.
@@ -176,7 +190,7 @@ func problemOf(e *coordinator.Error, write bool) *Problem {
 		p.Needed, p.Got = &needed, &got
 		p.Replicas = make([]ReplicaReport, len(e.Replicas))
 		for i, r := range e.Replicas {
-			p.Replicas[i] = ReplicaReport{Name: r.Name, Outcome: r.Outcome, Detail: r.Detail, Millis: millis(r.Elapsed)}
+			p.Replicas[i] = ReplicaReport{Name: r.Name, Outcome: r.Outcome, Detail: r.Detail, Millis: millis(r.Elapsed), StandsFor: r.StandsFor}
 		}
 	}
 	return p

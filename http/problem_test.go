@@ -96,6 +96,18 @@ func TestErrorsOfTheCoordinator(t *testing.T) {
 	}
 }
 
+// A read that found fallbacks empty reached replicas, though it could not be met.
+func TestUnavailableReadThatReachedReplicas(t *testing.T) {
+	b := newBench(t)
+	b.node.onGet = func(*coordinator.GetRequest) error {
+		return &coordinator.Error{Code: coordinator.QuorumUnavailable, N: 3, Needed: 2, Got: 1, Replicas: []coordinator.Replica{
+			{Name: "node-1", Outcome: coordinator.OutcomeOK}, {Name: "node-4", Outcome: coordinator.OutcomeOK, StandsFor: "node-2"}}}
+	}
+	if got := b.want(b.do("GET", "/kv/b/k", ""), 503).Header.Get(headerQuorum); got != "n=3, r=2, replies=1" {
+		t.Errorf("quorum %q", got)
+	}
+}
+
 func TestQuorumErrorAlwaysHasItsFields(t *testing.T) {
 	b := newBench(t)
 	b.node.onGet = func(*coordinator.GetRequest) error { return &coordinator.Error{Code: coordinator.QuorumUnavailable} }

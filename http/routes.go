@@ -33,8 +33,8 @@ func (s *Server) route() {
 
 	get("/cluster", limited("cluster", s.getCluster))
 	get("/cluster/ring", limited("ring", s.getRing))
-	r.Method(http.MethodPost, "/cluster/leave", limited("leave", later("leaving a cluster")))
-	r.Method(http.MethodPost, "/cluster/remove/{name}", limited("remove", later("removing a member")))
+	r.Method(http.MethodPost, "/cluster/leave", limited("leave", s.leave))
+	r.Method(http.MethodPost, "/cluster/remove/{name}", limited("remove", s.remove))
 	get("/staleness", limited("staleness", later("predicting staleness")))
 
 	if s.node.Faults() != nil {

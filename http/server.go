@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/quorate/quorate/coordinator"
 	"github.com/quorate/quorate/fault"
@@ -29,7 +30,7 @@ type Keys interface {
 type Buckets interface {
 	Buckets() []node.NamedBucket
 	Bucket(name string) (properties node.Properties, configured bool)
-	// SetBucket fails with node.ErrBadProperty, wrapped, for properties that cannot be.
+	// SetBucket fails with node.ErrBadProperty, wrapped, for properties that cannot be; both with node.ErrTooManyBuckets.
 	SetBucket(ctx context.Context, name string, properties node.Properties) (node.Properties, error)
 	DeleteBucket(ctx context.Context, name string) error
 	// Defaults are the properties of a bucket that is not configured.
@@ -41,6 +42,14 @@ type Cluster interface {
 	Cluster() node.ClusterView
 	// Ring fails only while the node has no layout; n = 0 is the n of the bucket.
 	Ring(bucket, key string, n int) (node.RingView, error)
+}
+
+// Ring changes who owns. What is asked for is on this node's disk when they return, and goes on by itself then. Errors are node's.
+type Ring interface {
+	// Leave begins this node's leaving; while it is leaving it does nothing. node.ErrLastMember, node.ErrJoining.
+	Leave(ctx context.Context) error
+	// Remove takes a member out of the ring that has stopped for good. node.ErrUnknownMember; node.ErrMemberAlive without force.
+	Remove(ctx context.Context, name string, force bool) error
 }
 
 // Host is the node as a process. Nothing here blocks.
@@ -57,6 +66,7 @@ type Node interface {
 	Keys
 	Buckets
 	Cluster
+	Ring
 	Host
 }
 
@@ -74,6 +84,7 @@ type Config struct {
 	MaxConnections int   // beyond it, a connection is answered 503 and closed
 	MaxRequests    int   // at work at once, without probes and metrics; beyond it 503
 	MaxBodies      int64 // bytes of request bodies and of values being sent, together; beyond it 503
+	MaxWriting     int64 // bytes of large values being written; further ones wait for their turn, at most for their time-out: then 503
 }
 
 // DefaultConfig returns the numbers that the product runs with.
@@ -82,12 +93,15 @@ func DefaultConfig() Config {
 		MaxConnections: 8192,      // of about 24 KiB each: 200 MB
 		MaxRequests:    4096,      // at 10,000 requests a second, 0.4 s of work: more would only wait
 		MaxBodies:      256 << 20, // 32 of the largest values, or any number of usual ones
+		// A value that is being written exists four times over: as it came, in the store's batch, and queued to each of two replicas.
+		// Four of the largest at once keep a disk busy.
+		MaxWriting: 32 << 20,
 	}
 }
 
 // Validate reports a bound that would refuse everything.
 func (c Config) Validate() error {
-	if c.MaxConnections < 1 || c.MaxRequests < 1 || c.MaxBodies < 1 {
+	if c.MaxConnections < 1 || c.MaxRequests < 1 || c.MaxBodies < 1 || c.MaxWriting < 1 {
 		return fmt.Errorf("http: bounds must be positive: %+v", c)
 	}
 	return nil
@@ -100,7 +114,8 @@ type Server struct {
 	log      *slog.Logger
 	metrics  *metrics
 	bodies   budget
-	requests atomic.Int64 // at work, of those that are limited
+	writing  *semaphore.Weighted // bytes of large values
+	requests atomic.Int64        // at work, of those that are limited
 	draining atomic.Bool
 	keys     http.Handler // requests of keys
 	router   *chi.Mux     // all others
@@ -114,7 +129,7 @@ func NewServer(cfg Config, n Node, log *slog.Logger) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, node: n, log: log, bodies: budget{limit: cfg.MaxBodies}}
+	s := &Server{cfg: cfg, node: n, log: log, bodies: budget{limit: cfg.MaxBodies}, writing: semaphore.NewWeighted(cfg.MaxWriting)}
 	var err error
 	if s.metrics, err = newMetrics(n.Registry(), s); err != nil {
 		return nil, fmt.Errorf("http: register metrics: %w", err)

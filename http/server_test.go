@@ -11,6 +11,7 @@ import (
 
 	"github.com/quorate/quorate/coordinator"
 	"github.com/quorate/quorate/fault"
+	"github.com/quorate/quorate/node"
 )
 
 func TestRoutes(t *testing.T) {
@@ -36,8 +37,9 @@ func TestRoutes(t *testing.T) {
 		{"GET", "/faults", 404, "no-such-resource", ""},
 		{"PUT", "/faults", 404, "no-such-resource", ""},
 		{"GET", "/kv/b", 501, "not-implemented", ""},
-		{"POST", "/cluster/leave", 501, "not-implemented", ""},
-		{"POST", "/cluster/remove/node-2", 501, "not-implemented", ""},
+		{"GET", "/cluster/remove/node-2", 405, "method-not-allowed", "POST"},
+		{"POST", "/cluster/remove", 404, "no-such-resource", ""},
+		{"POST", "/cluster/remove/", 404, "no-such-resource", ""},
 		{"GET", "/staleness", 501, "not-implemented", ""},
 	}
 	for _, r := range rows {
@@ -84,6 +86,7 @@ func TestBuckets(t *testing.T) {
 	body(b.want(b.do("PUT", "/buckets/b", `{"n":5,"w":2,"r":"all","conflict":"siblings"}`), 200), set)
 	body(b.want(b.do("GET", "/buckets/b", ""), 200), set)
 	body(b.want(b.do("GET", "/buckets", ""), 200), `{"buckets":[{"name":"b","properties":`+set+`}]}`)
+	b.problem(b.want(b.do("PUT", "/buckets/one-too-many", "{}"), 507), "too-many-buckets", "")
 	body(b.want(b.do("PUT", "/buckets/b", `{}`), 200), defaults+`}`) // what is left out is the default, not what was
 	b.want(b.do("DELETE", "/buckets/b", ""), 204)
 	b.want(b.do("DELETE", "/buckets/b", ""), 204)
@@ -93,7 +96,8 @@ func TestBuckets(t *testing.T) {
 		`{"configured":false}`, `{"sloppy":"yes"}`} {
 		b.problem(b.want(b.do("PUT", "/buckets/b", bad), 400), "bad-request", "")
 	}
-	b.problem(b.want(b.do("PUT", "/buckets/b", `{"sloppy":true}`), 501), "not-implemented", "")
+	body(b.want(b.do("PUT", "/buckets/s", `{"sloppy":true}`), 200), strings.Replace(defaults, `"sloppy":false`, `"sloppy":true`, 1)+`}`)
+	b.want(b.do("DELETE", "/buckets/s", ""), 204)
 	b.problem(b.want(b.do("PUT", "/buckets/.b", `{}`), 400), "bad-request", "")
 	b.problem(b.want(b.do("GET", "/buckets/b%2Fc", ""), 400), "bad-request", "")
 	b.problem(b.want(b.do("GET", "/buckets/b?x=1", ""), 400), "bad-request", "")
@@ -233,6 +237,38 @@ func TestBodiesAreBounded(t *testing.T) {
 	}
 }
 
+// TestLargeWritesTakeTurns: while one fills the bound another waits, for as long as it has time; small ones do not.
+func TestLargeWritesTakeTurns(t *testing.T) {
+	b := newBench(t, func(_ *fakeNode, c *Config) { c.MaxWriting = 3 * largeValue / 2 })
+	large := strings.Repeat("x", largeValue)
+	if !b.server.writing.TryAcquire(largeValue) {
+		t.Fatal("a new server is at work")
+	}
+	a := b.want(b.do("PUT", "/kv/b/k?timeout=30ms", large), 503)
+	b.problem(a, "overloaded", "not_written")
+	if a.Header.Get("Retry-After") != "1" {
+		t.Error("no Retry-After")
+	}
+	b.want(b.do("GET", "/kv/b/k", ""), 404)
+	b.want(b.do("PUT", "/kv/b/k", large[1:]), 204)
+	answered := make(chan answer)
+	go func() { answered <- b.do("PUT", "/kv/b/k", large) }()
+	b.server.writing.Release(largeValue)
+	b.want(<-answered, 204)
+	b.want(b.do("PUT", "/kv/b/k", strings.Repeat(large, 4)), 204) // larger than the bound: alone
+	b.node.onGet = func(r *coordinator.GetRequest) error {
+		if r.Timeout >= node.DefaultTimeout {
+			t.Errorf("the precondition may take %v: the wait for a turn is not taken from it", r.Timeout)
+		}
+		return nil
+	}
+	b.want(b.do("PUT", "/kv/b/k", large, "If-Match", "*"), 204)
+	b.node.onGet = nil
+	if !b.server.writing.TryAcquire(b.server.cfg.MaxWriting) {
+		t.Error("something is still held")
+	}
+}
+
 func TestConnectionsAreBounded(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -309,6 +345,17 @@ func TestClusterDocument(t *testing.T) {
 	for _, field := range []string{"cluster", "self", "partitions", "layout", "members"} {
 		if v[field] == nil {
 			t.Errorf("%s is missing", field)
+		}
+	}
+	catchUp, _ := json.Marshal(v["catch_up"])
+	members, _ := v["members"].([]any)
+	if len(members) != 2 || string(catchUp) != `{"rate":3,"remaining":7}` {
+		t.Fatalf("catch_up %s, members %v", catchUp, members)
+	}
+	for i, want := range []string{"0 <nil>", "5 2023-11-14T22:13:20Z"} {
+		m, _ := members[i].(map[string]any)
+		if got := fmt.Sprint(m["behind"], " ", m["behind_since"]); got != want {
+			t.Errorf("member %d: behind %s, want %s", i, got, want)
 		}
 	}
 	b.want(b.do("GET", "/cluster?x=1", ""), http.StatusBadRequest)

@@ -1,6 +1,7 @@
 package http
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 	"time"
@@ -29,6 +30,11 @@ func (s *Server) serveWrite(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		req.Value = value
+		done, err := s.turn(r.Context(), &req)
+		if err != nil {
+			return err
+		}
+		defer done()
 	}
 	if q.given() {
 		if err := s.precondition(w, r, &q, &req); err != nil {
@@ -47,6 +53,27 @@ func (s *Server) serveWrite(w http.ResponseWriter, r *http.Request) error {
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
+}
+
+// largeValue is what a value may have and still need no turn: ten thousand of the usual ones are written while one of the largest is.
+const largeValue = 64 << 10
+
+// turn waits until the writes under way leave room for a large value, in the order of arrival. The wait is taken from the request's time; if
+// that is up, nothing was written. done must follow when the write is over.
+func (s *Server) turn(ctx context.Context, req *coordinator.PutRequest) (done func(), _ error) {
+	if len(req.Value) < largeValue {
+		return func() {}, nil
+	}
+	begun, size := time.Now(), min(int64(len(req.Value)), s.cfg.MaxWriting)
+	ctx, cancel := context.WithTimeout(ctx, req.Timeout)
+	defer cancel()
+	if s.writing.Acquire(ctx, size) != nil {
+		p := codeProblem(coordinator.Overloaded, "other large values were being written for all of the request's time")
+		p.Outcome = outcomeNotWritten
+		return nil, p
+	}
+	req.Timeout = max(req.Timeout-time.Since(begun), 1)
+	return func() { s.writing.Release(size) }, nil
 }
 
 // contentTypeIn is the type to store. It stands in JSON and in headers later, so it is held to what fits both.
@@ -73,7 +100,7 @@ func contentTypeIn(h http.Header) (string, error) {
 // context of its own. Its time is taken from that of the request. It is best effort: the write may meet a newer value all the same.
 func (s *Server) precondition(w http.ResponseWriter, r *http.Request, q *keyRequest, req *coordinator.PutRequest) error {
 	start := time.Now()
-	res, err := s.node.Get(r.Context(), coordinator.GetRequest{Options: q.Options, Bucket: q.bucket, Key: q.name, Token: q.token, Detail: q.detail})
+	res, err := s.node.Get(r.Context(), coordinator.GetRequest{Options: req.Options, Bucket: q.bucket, Key: q.name, Token: q.token, Detail: q.detail})
 	if err != nil {
 		return s.failure(w, q, err, false)
 	}

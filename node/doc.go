@@ -11,16 +11,16 @@
 //
 // # Lock order
 //
-// membership.refreshing before the cluster's own locks; shared.mu before the store's. membership.mu is read-locked around
+// membership.refreshing, which is no lock but a channel of one place and may be held over one drop of the store, before the cluster's own locks; shared.mu before the store's. membership.mu is read-locked around
 // single store operations only, and nothing else is locked under it except by the store. No lock is held while waiting
 // for another node.
 //
 // # Invariants
 //
 //  1. A view is immutable and replaced whole, and no older view ever replaces a newer one.
-//  2. A key request touches the store only between Enter and Leave, so a freeze that succeeded has no request running
-//     under it.
+//  2. An operation touches the store only between Enter and Leave, under the view in force. When a fence of a view has ended, nothing runs any more that an older
+//     one let in; only then is the view recorded. Under load that ends, too. (TestFenceUnderLoad, TestFencedByAPeerIsRecorded)
 //  3. Bucket properties are a map of entries that only grow in stamp. They are on disk before they are in force, and in
 //     force before anybody is told.
-//  4. A node that was replaced by a namesake, or is draining, refuses every key request.
+//  4. A node that was replaced by a namesake or removed, or is draining, refuses every key request.
 package node

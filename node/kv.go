@@ -82,9 +82,6 @@ func (n *Node) resolve(bucket string, o *coordinator.Options) (quorum.Params, ve
 	if o.Timeout < 0 || o.Timeout > MaxTimeout {
 		return p, 0, n.refuse(coordinator.BadRequest, fmt.Sprintf("timeout %v: want more than 0 and at most %v", o.Timeout, MaxTimeout))
 	}
-	if p.Sloppy {
-		return p, 0, n.refuse(coordinator.NotImplemented, "sloppy=true: fallbacks do not stand in for owners yet")
-	}
 	return p, props.mode(), nil
 }
 

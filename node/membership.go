@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,27 +15,37 @@ import (
 	"github.com/quorate/quorate/transport"
 )
 
-// membership shows the cluster to the coordinator as snapshots, and lets the cluster hold key requests back.
+// membership shows the cluster to the coordinator as snapshots, and is the door through which operations on the store enter under one of them.
+//
+// A node acts under one view of the layouts, that of the state on its disk. When it hears of another state that is saved first; then the view is swapped,
+// and from that moment the door refuses the old one; then what had been let in under it is seen to end (fence); and only then the node says
+// that it has recorded the new layouts (ring/layouts, invariant 4).
 type membership struct {
 	node    *Node
 	started time.Time
 	view    atomic.Pointer[coordinator.View]
 	skew    atomic.Int64 // nanoseconds; 0 while this node's clock is near enough to its peers'
 
-	mu     sync.RWMutex // read-locked by every running store operation of a key request
-	frozen atomic.Bool
+	mu     sync.RWMutex // read-locked by every running operation that a view let in
+	fences atomic.Int32 // how many wait for all that runs to end, and let nothing in meanwhile
 
-	// fenced is the layout under which no operation of an older one can be running any more; 0 for none.
+	// fenced is the digest of the view under which no operation of an older one can be running any more; 0 for none.
 	fenced atomic.Uint64
 
-	refreshing sync.Mutex // one refresh at a time, or an older view could replace a newer one
+	// recorded is the digest of the view that was recorded last; 0 for none. It is not fenced: a peer's request may see a view fenced before its record was asked for.
+	recorded atomic.Uint64
 
-	reconcile chan refusal // capacity reconcileQueue; at the bound refusals are dropped, since the next one says the same
+	// refreshing has one place: who holds it makes a view, as an older one could replace a newer one otherwise, or keeps the present one. It is no lock, as a
+	// disk may be at work meanwhile (exchanges.Alone), which in the simulator's time must not happen under one.
+	refreshing chan struct{}
+
+	reconcile chan refusal  // capacity reconcileQueue; at the bound refusals are dropped, since the next one says the same
+	swapped   chan struct{} // capacity 1: there is a view that is not recorded yet
 }
 
 type refusal struct {
-	from  ring.ID
-	table []byte
+	from      ring.ID
+	knowledge []byte
 }
 
 const (
@@ -46,7 +57,7 @@ const (
 )
 
 func newMembership(n *Node) *membership {
-	m := &membership{node: n, started: time.Now(), reconcile: make(chan refusal, reconcileQueue)}
+	m := &membership{node: n, started: time.Now(), refreshing: make(chan struct{}, 1), reconcile: make(chan refusal, reconcileQueue), swapped: make(chan struct{}, 1)}
 	m.view.Store(&coordinator.View{Self: n.store.Incarnation()})
 	return m
 }
@@ -55,35 +66,35 @@ func newMembership(n *Node) *membership {
 func (m *membership) View() *coordinator.View { return m.view.Load() }
 
 // Enter implements coordinator.Membership.
-func (m *membership) Enter(hash uint64) coordinator.Entry {
+func (m *membership) Enter(digest uint64) coordinator.Entry {
 	m.mu.RLock()
-	if m.frozen.Load() {
-		m.mu.RUnlock()
-		return coordinator.Frozen
-	}
 	switch v := m.view.Load(); {
-	case v.Layout == nil, m.node.replaced.Load(), v.Hash != m.node.cluster.Layout().Hash():
-		// Starting, and there is no table yet to compare with; or out; or the table has just changed, and this view is the
-		// last thing that does not know.
+	case m.behind(v), m.fences.Load() > 0:
 		m.mu.RUnlock()
 		return coordinator.Frozen
-	case v.Hash != hash:
+	case v.Digest != digest:
 		m.mu.RUnlock()
 		return coordinator.OtherLayout
 	}
 	return coordinator.Entered
 }
 
+// behind reports whether this node cannot let anything in under v: it is starting, and there are no layouts yet to compare with; or it is out; or the
+// state has just changed, and v is the last thing that does not know.
+func (m *membership) behind(v *coordinator.View) bool {
+	return v.Rings == nil || m.node.replaced.Load() || v.Digest != m.node.cluster.Rings().Digest()
+}
+
 // Leave implements coordinator.Membership.
 func (m *membership) Leave() { m.mu.RUnlock() }
 
 // Table implements coordinator.Membership.
-func (m *membership) Table() []byte { return m.node.cluster.Table().Encode() }
+func (m *membership) Table() []byte { return m.node.cluster.Knowledge() }
 
 // Reconcile implements coordinator.Membership.
-func (m *membership) Reconcile(from ring.ID, table []byte) {
+func (m *membership) Reconcile(from ring.ID, knowledge []byte) {
 	select {
-	case m.reconcile <- refusal{from, table}:
+	case m.reconcile <- refusal{from, knowledge}:
 	default:
 	}
 }
@@ -94,54 +105,82 @@ func (m *membership) Skewed() (time.Duration, bool) {
 	return d, d != 0
 }
 
-// Freeze implements cluster.Freezer.
-func (m *membership) Freeze(ctx context.Context) error {
-	m.frozen.Store(true)
+// fence returns when nothing runs any more that was let in under an older view than that of the digest, which is in force.
+func (m *membership) fence(ctx context.Context, digest uint64) error {
+	if m.fenced.Load() == digest {
+		return nil
+	}
 	if err := m.drain(ctx); err != nil {
-		m.frozen.Store(false)
 		return err
 	}
+	m.fenced.Store(digest) // what came later was let in under it, or under one that has a fence of its own
 	return nil
 }
 
-// drain returns at a moment when no store operation of a key request is running. It tries again and again instead of waiting for the
-// lock: whoever waits for it holds new ones up.
+// openTries is how often a moment is looked for at which nothing runs, while the door stays open: some 60 ms. Under load there may be none, ever.
+const openTries = 6
+
+// drain returns at a moment when no operation is running. It tries again and again instead of waiting for the lock: whoever waits for it holds new ones up, for longer than
+// the others run. Only when operations overlap without end does it shut the door, until those that run have ended: what comes then is told to try again.
 func (m *membership) drain(ctx context.Context) error {
-	for pause := time.Millisecond; !m.mu.TryLock(); pause = min(2*pause, 50*time.Millisecond) {
+	pause := time.Millisecond
+	for try := 0; !m.mu.TryLock(); try++ {
+		if try == openTries {
+			m.fences.Add(1)
+			defer m.fences.Add(-1)
+			pause = time.Millisecond
+		}
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
 			return fmt.Errorf("node: key requests are still running: %w", ctx.Err())
 		}
+		pause = min(2*pause, 50*time.Millisecond)
 	}
 	m.mu.Unlock()
 	return nil
 }
 
-// Thaw implements cluster.Freezer.
-func (m *membership) Thaw() { m.frozen.Store(false) }
-
 // refresh makes a new view of what the cluster and the transport know now.
 func (m *membership) refresh() {
-	m.refreshing.Lock()
-	defer m.refreshing.Unlock()
+	m.refreshing <- struct{}{}
+	defer func() { <-m.refreshing }()
 	n := m.node
-	table, layout := n.cluster.Table(), n.cluster.Layout()
+	// In this order: a row of the table is known before the layouts that it owns in, so a layout's owner without a row is one that is gone.
+	rings, layout := n.cluster.Rings(), n.cluster.Layout()
+	table := n.cluster.Table()
 	self := n.store.Incarnation()
-	book := make(map[ring.ID]transport.Peer)
-	v := &coordinator.View{Self: self, Layout: layout, Peers: make(map[ring.ID]coordinator.Peer)}
-	if layout != nil {
-		v.Hash = layout.Hash()
+	v := &coordinator.View{Self: self, Peers: make(map[ring.ID]coordinator.Peer)}
+	if rings != nil {
+		v.Rings, v.Layout, v.Digest = rings, layout, rings.Digest()
+		for _, id := range rings.Owners() {
+			row, _ := rings.Row(id)
+			v.Peers[id] = coordinator.Peer{Name: row.Name, Zone: row.Zone, Down: id != self}
+		}
 	}
+	book := make(map[ring.ID]transport.Peer)
 	for _, row := range table.Present() {
-		if row.ID != self && row.Addrs.RPC != "" {
+		lost := rings != nil && rings.Lost(row.ID)
+		if row.ID != self && row.Addrs.RPC != "" && !lost {
 			book[row.ID] = transport.Peer{Name: row.Name, Addr: row.Addrs.RPC}
 		}
-		v.Peers[row.ID] = coordinator.Peer{Name: row.Name, Gaining: row.Gaining(), Down: row.ID != self && m.down(row.ID)}
+		v.Peers[row.ID] = coordinator.Peer{Name: row.Name, Zone: row.Zone, Down: row.ID != self && (lost || m.down(row.ID))}
 	}
 	n.rpc.SetPeers(book)
-	m.view.Store(v)
+	m.show(v)
 	n.logs.Changed()
+	n.owing.Changed()
+}
+
+// show puts a view in force, and has it recorded if it has not been.
+func (m *membership) show(v *coordinator.View) {
+	m.view.Store(v)
+	if v.Rings != nil && m.recorded.Load() != v.Digest {
+		select {
+		case m.swapped <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // down reports whether a peer certainly cannot answer now: nobody listens at its address, or gossip has given it up.
@@ -157,7 +196,7 @@ func (m *membership) down(id ring.ID) bool {
 	return m.node.cluster.Liveness(id) == cluster.Dead && time.Since(m.started) > heardTime
 }
 
-// run keeps the view fresh, and merges the tables of peers that refused a request. It ends with ctx.
+// run keeps the view fresh, merges what peers know that refused a request, and ends this node when it has left. It ends with ctx.
 func (m *membership) run(ctx context.Context) {
 	tick := time.NewTicker(refreshEvery)
 	defer tick.Stop()
@@ -170,15 +209,59 @@ func (m *membership) run(ctx context.Context) {
 		case <-tick.C:
 			m.checkSkew()
 			m.recheckDown()
+			m.node.checkLeft()
 		}
 	}
+}
+
+// fenceTime is how long the door may be shut for a record: if one operation hangs, the others are not to wait for it for ever.
+const fenceTime = 2 * time.Second
+
+// recordRetry is how soon a record that the disk refused is tried again.
+const recordRetry = time.Second
+
+// record tells the cluster, after each change of the view, that nothing older runs here any more. It ends with ctx.
+func (m *membership) record(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-m.swapped:
+		}
+		for m.recordOnce(ctx) != nil {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(recordRetry):
+			}
+		}
+	}
+}
+
+func (m *membership) recordOnce(ctx context.Context) error {
+	v := m.view.Load()
+	if v.Rings == nil || m.node.replaced.Load() {
+		return nil
+	}
+	fence, cancel := context.WithTimeout(ctx, fenceTime)
+	defer cancel()
+	if err := m.fence(fence, v.Digest); err != nil {
+		return err
+	}
+	err := m.node.cluster.Record(v.Digest)
+	if err != nil {
+		m.node.log.Error("the layouts in force cannot be recorded; ring changes wait for this node", "err", err)
+		return err
+	}
+	m.recorded.Store(v.Digest)
+	return nil
 }
 
 // recheckDown makes a new view only if somebody's state differs from the present one's.
 func (m *membership) recheckDown() {
 	v := m.view.Load()
 	for id, p := range v.Peers {
-		if id != v.Self && p.Down != m.down(id) {
+		if id != v.Self && p.Down != (v.Rings != nil && v.Rings.Lost(id) || m.down(id)) {
 			m.refresh()
 			return
 		}
@@ -203,23 +286,18 @@ func (m *membership) checkSkew() {
 // merge learns from a refusal, and teaches the peer what it lacks.
 func (m *membership) merge(ctx context.Context, r refusal) {
 	n := m.node
-	theirs, err := ring.DecodeTable(r.table)
-	if err != nil {
-		n.log.Warn("a peer sent a table that cannot be read", "peer", r.from.Short(), "err", err)
+	if err := n.cluster.Learn(r.knowledge); err != nil {
+		n.log.Warn("what a peer knows of the cluster was not merged", "peer", r.from.Short(), "err", err)
 		return
-	}
-	if err := n.cluster.MergeTable(theirs); err != nil {
-		n.log.Warn("a peer's table was not merged", "peer", r.from.Short(), "err", err)
-		return
-	}
-	if mine := n.cluster.Table(); !mine.Equal(theirs) {
-		ctx, cancel := context.WithTimeout(ctx, tellTimeout)
-		defer cancel()
-		if _, err := n.Call(ctx, r.from, cluster.KindTable, mine.Encode()); err != nil {
-			n.log.Debug("telling a peer of the table", "peer", r.from.Short(), "err", err)
-		}
 	}
 	m.refresh()
+	if mine := n.cluster.Knowledge(); !bytes.Equal(mine, r.knowledge) {
+		ctx, cancel := context.WithTimeout(ctx, tellTimeout)
+		defer cancel()
+		if _, err := n.Call(ctx, r.from, cluster.KindTable, mine); err != nil {
+			n.log.Debug("telling a peer of the layouts", "peer", r.from.Short(), "err", err)
+		}
+	}
 }
 
 const tellTimeout = time.Second

@@ -1,8 +1,11 @@
 package node
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/quorate/quorate/quorum"
 )
 
 // registerMetrics publishes what the parts count. Each scrape takes one snapshot of each part.
@@ -21,15 +24,31 @@ var (
 	clockOff = desc("clock_offset_refusing_seconds", "how far this node's clock is from most peers', while that makes it refuse writes without a context; else 0")
 
 	forwarded = desc("writes_forwarded_total", "writes sent on to an owner of their key")
+	stoodIn   = desc("writes_coordinated_as_fallback_total", "writes that this node coordinated because no owner of their key could")
+	standIns  = desc("stand_ins_asked_total", "fallbacks that this node's requests asked in the place of owners")
 	rewritten = desc("writes_rewritten_total", "versions made again because a replica held a higher stamp or n")
-	layouts   = desc("layout_retries_total", "requests sent again after member tables were merged")
+	retried   = desc("layout_retries_total", "requests sent again after member tables were merged")
 	fetches   = desc("value_fetches_total", "reads that fetched a value in a second round trip")
 	stale     = desc("stale_replies_total", "read replies that lacked something")
 	missed    = desc("writes_missed_total", "replicas that did not confirm a write")
 	behind    = desc("member_behind_versions", "versions that this node knows a member to lack", "member")
+	behindFor = desc("member_behind_seconds", "how long it has lacked some; 0 if it lacks none", "member")
 
-	repairSent    = desc("read_repairs_total", "records sent to stale owners, by outcome", "outcome")
-	repairWaiting = desc("read_repairs_waiting", "records waiting to be sent to stale owners")
+	ringLive    = desc("ring_live_layouts", "layouts that writes need acknowledgements in; 1 while nothing changes")
+	ringSettled = desc("ring_settled", "1 while no change of the ring is under way")
+	ringReports = desc("ring_reports", "reports of owners that they have all of a partition, that the newest layout has; 0 when settled")
+	ringNeeded  = desc("ring_reports_needed", "and those that it needs; 0 when settled")
+
+	ringRecords = desc("ring_fetched_records", "records that this node has fetched since the change began, or it was started")
+	ringBytes   = desc("ring_fetched_bytes", "and the bytes of the pages that they came in")
+	ringFormer  = desc("ring_former_partitions", "partitions of which this node holds something that others own now: it is dropped when they have it")
+	ringDropped = desc("ring_dropped_partitions_total", "partitions of which it has dropped that")
+
+	repairs        = desc("read_repairs_total", "owners that a read found to lack something, by why and by what became of the repair", "cause", "outcome")
+	repairMinority = desc("read_repairs_minority_total", "of the repairs that succeeded, those with a version that fewer than half of the replies held")
+	repairWaiting  = desc("read_repairs_waiting", "repairs that wait for their turn")
+
+	hedges = desc("hedges_total", "values that were late, by whether another replica was asked, and how often that one was first", "event")
 
 	exchangeRounds  = desc("exchanges_total", "rounds of log exchange that this node began, by outcome", "outcome")
 	exchangeRecords = desc("exchange_records_total", "records of log exchange, by direction", "direction")
@@ -38,6 +57,16 @@ var (
 	exchangeLeft    = desc("exchange_remaining_versions", "versions that this node is known to lack")
 	exchangeRate    = desc("exchange_records_per_second", "how fast it fetches them, over the last seconds")
 	exchangeOpen    = desc("exchange_sessions", "exchanges of others that this node is answering")
+
+	handOffs          = desc("handoffs", "keys that this node keeps for owners that it stood in for")
+	handOffBytes      = desc("handoff_bytes", "what they take")
+	handOffLimit      = desc("handoff_limit_bytes", "what they may take (--max-handoffs)")
+	handOffsRefused   = desc("handoffs_refused_total", "hand-offs not taken, by why: the bound was reached (space), or an owner could not take what was kept for it (owner)", "why")
+	handOffsDelivered = desc("handoffs_delivered_total", "hand-offs that an owner confirmed")
+	handOffsReceived  = desc("handoffs_received_total", "hand-offs of others that this node took")
+	handOffsMoved     = desc("handoffs_readdressed_total", "hand-offs kept for an owner that lost its place, and now for those that have it")
+	handOffErrands    = desc("handoff_errands_failed_total", "deliveries to an owner that did not come to their end, and are tried again")
+	handOffBytesSent  = desc("handoff_delivered_bytes_total", "bytes of the messages that they went in")
 
 	storeCommits = desc("store_commits_total", "batches written")
 	storeBytes   = desc("store_written_bytes_total", "bytes of keys and records in them")
@@ -78,44 +107,83 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	c.members(gauge)
+	c.ring(counter, gauge)
 	c.requests(counter, gauge)
 	c.exchange(counter, gauge)
+	c.handOffs(counter, gauge)
 	c.storage(counter, gauge)
 	c.transport(counter, gauge)
 }
 
 type emit func(d *prometheus.Desc, v float64, labels ...string)
 
+// lag is how far a member is behind, and for how long.
+type lag struct {
+	versions float64
+	time     time.Duration
+}
+
 func (c collector) members(gauge emit) {
 	ok, _ := c.n.Ready()
 	gauge(ready, map[bool]float64{true: 1}[ok])
 	v := c.n.member.View()
 	downs := 0
+	lags := make(map[string]lag) // by name: while a node's place goes to a namesake there are two
 	for id, p := range v.Peers {
 		if p.Down && id != v.Self {
 			downs++
 		}
-		lacks, _ := c.n.behind(id)
-		gauge(behind, float64(lacks), p.Name)
+		own := lag{}
+		lacks, since := c.n.behind(id)
+		if own.versions = float64(lacks); !since.IsZero() {
+			own.time = time.Since(since)
+		}
+		lags[p.Name] = lag{max(own.versions, lags[p.Name].versions), max(own.time, lags[p.Name].time)}
+	}
+	for name, l := range lags {
+		gauge(behind, l.versions, name)
+		gauge(behindFor, l.time.Seconds(), name)
 	}
 	gauge(down, float64(downs))
 	skew, _ := c.n.member.Skewed()
 	gauge(clockOff, skew.Seconds())
 }
 
+func (c collector) ring(counter, gauge emit) {
+	l := c.n.layoutView(c.n.member.View())
+	gauge(ringLive, float64(l.Live))
+	gauge(ringSettled, map[bool]float64{true: 1}[l.Settled])
+	p := ProgressView{}
+	if l.Progress != nil {
+		p = *l.Progress
+	}
+	gauge(ringReports, float64(p.Done))
+	gauge(ringNeeded, float64(p.Of))
+	moved := c.n.logs.Progress()
+	gauge(ringRecords, float64(moved.Records))
+	gauge(ringBytes, float64(moved.Bytes))
+	gauge(ringFormer, float64(moved.Former))
+	counter(ringDropped, float64(c.n.logs.Stats.Dropped.Load()))
+}
+
 func (c collector) requests(counter, gauge emit) {
 	s := &c.n.coord.Stats
 	counter(forwarded, float64(s.Forwarded.Load()))
+	counter(stoodIn, float64(s.StoodIn.Load()))
+	counter(standIns, float64(s.StandIns.Load()))
 	counter(rewritten, float64(s.Rewritten.Load()))
-	counter(layouts, float64(s.LayoutRetries.Load()))
+	counter(retried, float64(s.LayoutRetries.Load()))
 	counter(fetches, float64(s.Fetches.Load()))
 	counter(stale, float64(s.StaleReplies.Load()))
 	counter(missed, float64(s.MissedWrites.Load()))
-	q := &c.n.repair.Stats
-	counter(repairSent, float64(q.Sent.Load()), "ok")
-	counter(repairSent, float64(q.Failed.Load()), "failed")
-	counter(repairSent, float64(q.Dropped.Load()), "dropped")
+	s.Repairs.Each(func(cause quorum.Cause, outcome string, count int64) {
+		counter(repairs, float64(count), cause.String(), outcome)
+	})
+	counter(repairMinority, float64(s.Repairs.Minority()))
 	gauge(repairWaiting, float64(c.n.repair.Waiting()))
+	counter(hedges, float64(s.Hedges.Load()), "sent")
+	counter(hedges, float64(s.HedgesWon.Load()), "won")
+	counter(hedges, float64(s.HedgesSuppressed.Load()), "suppressed")
 }
 
 func (c collector) exchange(counter, gauge emit) {
@@ -131,6 +199,21 @@ func (c collector) exchange(counter, gauge emit) {
 	gauge(exchangeLeft, float64(p.Remaining))
 	gauge(exchangeRate, p.Rate)
 	gauge(exchangeOpen, float64(c.n.logs.Open()))
+}
+
+func (c collector) handOffs(counter, gauge emit) {
+	h := c.n.store.HandOffs()
+	gauge(handOffs, float64(h.Count))
+	gauge(handOffBytes, float64(h.Bytes))
+	gauge(handOffLimit, float64(h.Limit))
+	counter(handOffsRefused, float64(h.Refused), "space")
+	s := &c.n.owing.Stats
+	counter(handOffsRefused, float64(s.Refused.Load()), "owner")
+	counter(handOffsDelivered, float64(s.Delivered.Load()))
+	counter(handOffsReceived, float64(s.Received.Load()))
+	counter(handOffsMoved, float64(s.Readdressed.Load()))
+	counter(handOffErrands, float64(s.Failed.Load()))
+	counter(handOffBytesSent, float64(s.Bytes.Load()))
 }
 
 func (c collector) storage(counter, gauge emit) {

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -36,7 +37,8 @@ type Node struct {
 	coord  *coordinator.Coordinator
 	repair *repair.Queue
 	logs   *repair.Exchanger
-	pulse  repair.Latency // of client requests
+	owing  *repair.Deliverer // what this node keeps for owners that it stood in for
+	pulse  repair.Latency    // of client requests
 	member *membership
 	shared *shared
 	reg    *prometheus.Registry
@@ -47,6 +49,7 @@ type Node struct {
 
 	draining atomic.Bool
 	replaced atomic.Bool
+	left     bool       // it has left the ring; of the goroutine of checkLeft alone
 	failed   chan error // capacity 1: why the node must stop
 
 	stop context.CancelFunc
@@ -99,11 +102,14 @@ func (n *Node) open() error {
 	n.member = newMembership(n)
 	cc := coordinator.DefaultConfig()
 	cc.Name, cc.Now = n.cfg.Name, n.cfg.World.Now
+	cc.Slow = func(id ring.ID) time.Duration { return rpc.Health(id).Slow }
 	n.coord = coordinator.New(cc, n.store, rpc, n.member, &n.hlc, n.log.With("part", "coordinator"))
-	n.repair = repair.NewQueue(repair.DefaultConfig(), n.coord, n.log.With("part", "repair"))
+	n.repair = repair.NewQueue(repair.DefaultConfig())
 	n.coord.SetRepairer(n.repair)
-	n.logs = repair.NewExchanger(repair.DefaultExchangeConfig(), n.store, rpc, exchanges{n}, &n.pulse, n.log.With("part", "exchange"))
+	n.coord.SetHandOffs(n.store)
+	n.logs = repair.NewExchanger(repair.DefaultExchangeConfig(), n.store, rpc, exchanges{n}, exchanges{n}, &n.pulse, n.log.With("part", "exchange"))
 	n.logs.OnCompared(n.coord.ForgetMissed)
+	n.owing = repair.NewDeliverer(repair.DefaultDeliverConfig(), n.store, n.store, n.logs, n.log.With("part", "handoff"))
 	n.registerMetrics()
 	n.register()
 	if err := rpc.Open(); err != nil {
@@ -123,9 +129,9 @@ func (n *Node) Start(ctx context.Context, httpAddr string) error {
 	cc.Boot, cc.Starts = rand.Uint64()|1, n.store.Starts()
 	cc.Zone, cc.Weight, cc.Partitions = n.cfg.Zone, n.cfg.Weight, n.cfg.Partitions
 	cc.BindGossip, cc.Advertise, cc.Join = n.cfg.Gossip, n.addrs, n.cfg.Join
-	cc.Storage, cc.Caller, cc.Freezer = n.store, n, n.member
+	cc.Storage, cc.Caller = n.store, n
 	cc.HasData = func() bool { return !n.store.Empty() }
-	cc.OnReplaced = n.onReplaced
+	cc.OnReplaced, cc.OnRemoved = n.onReplaced, n.onRemoved
 	cc.Extra, cc.Matrix, cc.Logger = n.shared, n.faults, n.log.With("part", "cluster")
 	c, err := n.cfg.World.Cluster(ctx, cc)
 	if err != nil {
@@ -138,7 +144,9 @@ func (n *Node) Start(ctx context.Context, httpAddr string) error {
 	run, stop := context.WithCancel(context.Background())
 	n.stop = stop
 	n.work.Go(func() { n.member.run(run) })
+	n.work.Go(func() { n.member.record(run) })
 	n.work.Go(func() { n.repair.Run(run) })
+	n.work.Go(func() { n.owing.Run(run) })
 	if !n.cfg.World.NoExchange {
 		n.work.Go(func() { n.logs.Run(run) })
 	}
@@ -172,6 +180,12 @@ func (n *Node) onReplaced(by ring.ID) {
 	n.fail(fmt.Errorf("another incarnation (%s) has taken the place of %q: this data directory is out of date; start this node under another name, or with an empty directory", by.Short(), n.cfg.Name))
 }
 
+// onRemoved stops serving: this incarnation was taken out of the ring, or has left it.
+func (n *Node) onRemoved(why string) {
+	n.replaced.Store(true)
+	n.fail(errors.New(why))
+}
+
 func (n *Node) fail(err error) {
 	select {
 	case n.failed <- err:
@@ -190,15 +204,13 @@ func (n *Node) Ready() (bool, string) {
 	case n.replaced.Load():
 		return false, "another node has taken this one's place"
 	}
-	select {
-	case <-n.clusterUp:
-	default:
+	if !n.started() {
 		return false, errNotStarted.Error()
 	}
 	if ok, reason := n.cluster.Ready(); !ok {
 		return false, reason
 	}
-	if n.member.View().Layout == nil {
+	if n.member.View().Rings == nil {
 		return false, "no cluster has been met yet"
 	}
 	if n.shared.missing() {

@@ -11,7 +11,7 @@ import (
 	"github.com/quorate/quorate/transport"
 )
 
-// The kinds of message beside the coordinator's (1 to 5) and log exchange's (6 to 9): bucket properties, and the cluster's own from kindCluster+1.
+// The kinds of message beside the coordinator's (1 to 5, 10 and 11), log exchange's (6 to 9, and 15) and those of hand-offs (12 to 14): bucket properties, and the cluster's own from kindCluster+1.
 const (
 	kindShared  transport.Kind = 31
 	kindCluster transport.Kind = 32
@@ -26,9 +26,14 @@ func (n *Node) register() {
 	n.rpc.Handle(coordinator.KindRepair, transport.ClassWrite, n.coord.ServeWrite)
 	n.rpc.Handle(coordinator.KindRead, transport.ClassRead, n.coord.ServeRead)
 	n.rpc.Handle(coordinator.KindForward, transport.ClassOther, n.coord.ServeForward)
+	n.rpc.Handle(coordinator.KindStand, transport.ClassWrite, n.coord.ServeStand)
+	n.rpc.Handle(coordinator.KindStandRead, transport.ClassRead, n.coord.ServeStandRead)
 	n.rpc.Handle(coordinator.KindHello, transport.ClassOther, n.coord.ServeHello)
-	for _, kind := range []transport.Kind{repair.KindCompare, repair.KindOpen, repair.KindPage, repair.KindEnd} {
+	for _, kind := range []transport.Kind{repair.KindCompare, repair.KindOpen, repair.KindPage, repair.KindEnd, repair.KindShow} {
 		n.rpc.Handle(kind, transport.ClassOther, n.logs.Serve)
+	}
+	for _, kind := range []transport.Kind{repair.KindHandOff, repair.KindSettle, repair.KindHolding} {
+		n.rpc.Handle(kind, transport.ClassOther, n.owing.Serve)
 	}
 	n.rpc.Handle(kindShared, transport.ClassOther, n.serveShared)
 	for k := uint8(1); k <= cluster.MaxKind; k++ {
@@ -52,11 +57,12 @@ func (n *Node) serveCluster(kind uint8, req transport.Request) {
 }
 
 func (n *Node) serveShared(req transport.Request) {
-	if err := n.shared.Merge(req.Body); err != nil {
+	news, err := n.shared.join(req.Body)
+	if err != nil {
 		req.Reply(statusFailed, []byte(err.Error()))
 		return
 	}
-	req.Reply(transport.StatusOK, nil)
+	req.Reply(transport.StatusOK, news)
 }
 
 // Call implements cluster.Caller.

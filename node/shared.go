@@ -53,13 +53,15 @@ type sharedState struct {
 const (
 	sharedFormat = 1
 	sharedMeta   = "node/buckets"
-	// MaxBuckets bounds the buckets that ever were configured: at 200 bytes each they stay far below what travels with
-	// the member table.
+	// MaxBuckets bounds the buckets that were ever configured, as far as a node knows. Its own requests do not go beyond.
 	MaxBuckets = 10_000
+	// mostBuckets bounds what several sides of a split have configured apart from each other. At 240 bytes each it is what may travel with
+	// the member table (cluster.MaxExtra). Beyond it the first by name stay, on every node the same.
+	mostBuckets = 3 * MaxBuckets
 )
 
-// ErrTooManyBuckets refuses a further bucket name: MaxBuckets are configured, or were.
-var ErrTooManyBuckets = fmt.Errorf("%w: more than %d bucket names have been configured", ErrBadProperty, MaxBuckets)
+// ErrTooManyBuckets refuses a further bucket name.
+var ErrTooManyBuckets = fmt.Errorf("%d bucket names have been configured, and no more can be; those that exist can be changed and deleted", MaxBuckets)
 
 func newShared(n *Node) (*shared, error) {
 	s := &shared{node: n}
@@ -88,13 +90,13 @@ func (s *shared) State() []byte {
 	return s.encode(*s.buckets.Load())
 }
 
-// missing reports whether this node lost its disk and has not heard from anybody yet what was configured.
+// missing reports whether this node is new, or lost its disk, and has not heard from anybody yet what was configured. Whoever founded the cluster has nothing to hear.
 func (s *shared) missing() bool {
 	if s.met.Load() {
 		return false
 	}
 	v := s.node.member.View()
-	return v.Layout == nil || v.Peers[v.Self].Gaining
+	return v.Rings == nil || !v.Rings.Serves(v.Self)
 }
 
 func (s *shared) encode(buckets map[string]bucketEntry) []byte {
@@ -105,41 +107,57 @@ func (s *shared) encode(buckets map[string]bucketEntry) []byte {
 	return b
 }
 
-// Merge implements cluster.Extra: it joins a peer's state and saves the result. A bucket that is not valid is left out.
+// Merge implements cluster.Extra.
 func (s *shared) Merge(state []byte) error {
+	_, err := s.join(state)
+	return err
+}
+
+// join merges a peer's state and saves the result. It returns what the peer lacks, nil if that is nothing. A bucket that is not valid is left
+// out.
+func (s *shared) join(state []byte) (news []byte, _ error) {
 	var st sharedState
 	if err := json.Unmarshal(state, &st); err != nil {
-		return fmt.Errorf("node: a peer's bucket properties cannot be read: %w", err)
+		return nil, fmt.Errorf("node: a peer's bucket properties cannot be read: %w", err)
 	}
 	if st.Format != sharedFormat {
-		return fmt.Errorf("node: a peer's bucket properties have format %d, this node speaks %d", st.Format, sharedFormat)
+		return nil, fmt.Errorf("node: a peer's bucket properties have format %d, this node speaks %d", st.Format, sharedFormat)
 	}
 	s.node.hlc.Observe(s.node.cfg.World.Now(), version.Stamp{Time: st.Clock})
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var next map[string]bucketEntry
 	now := *s.buckets.Load()
+	next := maps.Clone(now)
 	for name, e := range st.Buckets {
 		if old, ok := now[name]; ok && old.stamp().Compare(e.stamp()) >= 0 {
 			continue
 		}
-		if !ValidBucket(name) || !e.Deleted && e.Properties.validate() != nil {
-			continue
-		}
-		if next == nil {
-			next = maps.Clone(now)
-		}
-		if _, known := next[name]; known || len(next) < MaxBuckets {
+		if ValidBucket(name) && (e.Deleted || e.Properties.validate() == nil) {
 			next[name] = e
 		}
 	}
-	if next == nil && s.met.Load() {
-		return nil
+	if tooMany := len(next) - mostBuckets; tooMany > 0 {
+		names := slices.Sorted(maps.Keys(next))
+		for _, name := range names[mostBuckets:] {
+			delete(next, name)
+		}
+		s.node.log.Error("too many buckets have been configured: the properties of the last by name are lost", "lost", tooMany, "first", names[mostBuckets])
 	}
-	if next == nil {
-		next = now // that there is nothing else is worth keeping, too
+	if !s.met.Load() || !maps.Equal(now, next) { // that there is nothing else is worth keeping, too
+		if err := s.save(next); err != nil {
+			return nil, err
+		}
 	}
-	return s.save(next)
+	better := make(map[string]bucketEntry)
+	for name, e := range next {
+		if theirs, ok := st.Buckets[name]; !ok || e.stamp().Compare(theirs.stamp()) > 0 {
+			better[name] = e
+		}
+	}
+	if len(better) == 0 {
+		return nil, nil
+	}
+	return s.encode(better), nil
 }
 
 // save makes next durable and then current. The caller holds s.mu.
@@ -169,8 +187,13 @@ func (s *shared) set(name string, e bucketEntry) error {
 }
 
 func (s *shared) get(name string) (Properties, bool) {
-	e, ok := (*s.buckets.Load())[name]
+	e, ok := s.entry(name)
 	return e.Properties, ok && !e.Deleted
+}
+
+func (s *shared) entry(name string) (bucketEntry, bool) {
+	e, ok := (*s.buckets.Load())[name]
+	return e, ok
 }
 
 // Defaults are the properties of a bucket that was never configured.
@@ -224,43 +247,69 @@ func (n *Node) diskError(err error) error {
 
 const retryNoSpace = 5 * time.Second
 
-// DeleteBucket puts a bucket back to the defaults; its keys stay. Deleting one that is not configured does nothing.
+// DeleteBucket puts a bucket back to the defaults; its keys stay. It wins over what any node holds, also one that does not answer now: only if
+// all members do, and none has ever heard of the bucket, there is nothing to do. Errors are ErrTooManyBuckets, or the disk's.
 func (n *Node) DeleteBucket(ctx context.Context, name string) error {
-	old, configured := n.shared.get(name)
-	if !configured {
-		return nil
+	old, known := n.shared.entry(name)
+	if !known {
+		all := n.tell(ctx)
+		if old, known = n.shared.entry(name); !known && all {
+			return nil
+		}
+	}
+	if !known {
+		old.Properties = n.Defaults()
 	}
 	// A deleted entry keeps its last properties: they are valid, so it reads back like any other.
-	if err := n.shared.set(name, bucketEntry{Deleted: true, Properties: old}); err != nil {
+	if err := n.shared.set(name, bucketEntry{Deleted: true, Properties: old.Properties}); err != nil {
 		return n.diskError(err)
 	}
 	n.tell(ctx)
 	return nil
 }
 
-// tell sends the shared state to every peer that is up, and waits for those that answer soon.
-func (n *Node) tell(ctx context.Context) {
+// tell sends the shared state to every peer that is up, waits for those that answer soon, and takes what they know better. It reports
+// whether that was every other member.
+func (n *Node) tell(ctx context.Context) (all bool) {
 	ctx, cancel := context.WithTimeout(ctx, tellTimeout)
 	defer cancel()
 	state := n.shared.State()
 	deadline, _ := ctx.Deadline()
 	v := n.member.View()
-	done := make(chan struct{}, len(v.Peers))
+	answers := make(chan transport.Response, len(v.Peers))
 	asked := 0
 	for id, p := range v.Peers {
 		if id != v.Self && !p.Down {
-			n.rpc.Go(id, kindShared, state, deadline, func(transport.Response) { done <- struct{}{} })
+			n.rpc.Go(id, kindShared, state, deadline, func(r transport.Response) { answers <- r })
 			asked++
 		}
 	}
 	n.cluster.Push()
+	all = asked == len(v.Peers)-1
 	for range asked {
 		select {
-		case <-done:
+		case r := <-answers:
+			all = n.learn(&r) && all
 		case <-ctx.Done():
-			return
+			return false
 		}
 	}
+	return all
+}
+
+// learn takes a peer's answer to the shared state; false: there is none.
+func (n *Node) learn(r *transport.Response) bool {
+	if r.Err != nil || r.Status != transport.StatusOK {
+		return false
+	}
+	if len(r.Body) == 0 {
+		return true
+	}
+	if err := n.shared.Merge(r.Body); err != nil {
+		n.log.Warn("what a peer knows of the buckets was not merged", "err", err)
+		return false
+	}
+	return true
 }
 
 const (

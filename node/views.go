@@ -3,11 +3,12 @@ package node
 import (
 	"fmt"
 	"math"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/quorate/quorate/cluster"
 	"github.com/quorate/quorate/coordinator"
+	"github.com/quorate/quorate/quorum"
 	"github.com/quorate/quorate/ring"
 )
 
@@ -17,10 +18,8 @@ func (n *Node) Cluster() ClusterView {
 	v := n.member.View()
 	out := ClusterView{Cluster: n.cfg.Cluster, Self: n.cfg.Name, Partitions: n.cfg.Partitions, Members: []MemberView{}}
 	counts := make(map[ring.ID]int)
-	if v.Layout != nil {
+	if v.Rings != nil {
 		out.Partitions = v.Layout.Partitions()
-		out.Layout.Version = fmt.Sprintf("%016x", v.Hash)
-		out.Layout.Settled = true
 		for _, c := range v.Layout.Counts(n.cfg.N) {
 			counts[c.Member.ID] = c.Partitions
 		}
@@ -32,18 +31,83 @@ func (n *Node) Cluster() ClusterView {
 	}
 	progress := n.logs.Progress()
 	out.CatchUp = CatchUpView{Remaining: progress.Remaining, Rate: math.Round(progress.Rate)}
+	out.Repairs, out.Hedges = n.readViews()
+	out.Layout = n.layoutView(v)
+	var gaining []ring.ID
+	if v.Rings != nil {
+		gaining = v.Rings.Unsynced()
+	}
 	for _, row := range n.cluster.Table().Present() {
 		m := MemberView{Name: row.Name, ID: row.ID.String(), Zone: row.Zone, Weight: row.Weight, Status: row.State.String(),
-			Liveness: n.liveness(v, row.ID).String(), Gaining: row.Gaining(), HTTP: row.Addrs.HTTP, RPC: row.Addrs.RPC,
+			Liveness: n.liveness(v, row.ID).String(), Gaining: slices.Contains(gaining, row.ID), HTTP: row.Addrs.HTTP, RPC: row.Addrs.RPC,
 			Gossip: row.Addrs.Gossip, Partitions: counts[row.ID], LastSeen: n.rpc.Health(row.ID).LastOK}
 		m.Behind, m.Since = n.behind(row.ID)
-		if row.Gaining() {
-			out.Layout.Settled = false
-			out.Layout.Waiting = n.gainingWaits(row, v.Self, progress.WaitsFor)
-		}
+		m.Handoffs = n.handOffs(v.Self, row.ID)
 		out.Members = append(out.Members, m)
 	}
 	return out
+}
+
+// layoutView is how far the ring's change is, if one is under way.
+func (n *Node) layoutView(v *coordinator.View) LayoutView {
+	if v.Rings == nil {
+		return LayoutView{}
+	}
+	out := LayoutView{Settled: v.Rings.Settled(), Live: len(v.Rings.Live())}
+	if top, ok := v.Rings.Top(); ok {
+		out.Version = top.Hash().String()
+	}
+	if out.Settled {
+		return out
+	}
+	moved := n.logs.Progress()
+	p := ProgressView{Bytes: moved.Bytes, Remaining: moved.Remaining}
+	if p.Done, p.Of = v.Rings.Progress(); p.Of > 0 {
+		p.Percent = math.Floor(1000*float64(p.Done)/float64(p.Of)) / 10
+	}
+	out.Progress = &p
+	for _, w := range v.Rings.Waits() {
+		view := WaitView{What: w.What, For: make([]string, 0, len(w.For))}
+		for _, id := range w.For {
+			name := id.Short()
+			if p, known := v.Peers[id]; known {
+				name = p.Name
+			}
+			view.For = append(view.For, name)
+		}
+		out.Waiting = append(out.Waiting, view)
+	}
+	return out
+}
+
+// handOffs is what a member keeps for owners that it stood in for.
+func (n *Node) handOffs(self, id ring.ID) (v HandoffsView) {
+	if id == self {
+		held := n.store.HandOffs()
+		return HandoffsView{Count: held.Count, Bytes: held.Bytes}
+	}
+	v.Count, v.Bytes = n.owing.Holding(id)
+	return v
+}
+
+// readViews is what reads have done beside answering.
+func (n *Node) readViews() (RepairsView, HedgesView) {
+	s := &n.coord.Stats
+	r := RepairsView{Minority: s.Repairs.Minority()}
+	succeeded := map[quorum.Cause]*int64{quorum.Older: &r.Stale, quorum.Absent: &r.Absent, quorum.Siblings: &r.Siblings, quorum.Vector: &r.Vector}
+	s.Repairs.Each(func(cause quorum.Cause, outcome string, count int64) {
+		switch outcome {
+		case "ok":
+			*succeeded[cause] += count
+		case "unneeded":
+			r.Unneeded += count
+		case "failed":
+			r.Failed += count
+		case "dropped":
+			r.Dropped += count
+		}
+	})
+	return r, HedgesView{Sent: s.Hedges.Load(), Won: s.HedgesWon.Load(), Suppressed: s.HedgesSuppressed.Load()}
 }
 
 // liveness is what gossip says, except that nobody is alive here whom this node's own calls do not reach: requests count such a
@@ -56,37 +120,20 @@ func (n *Node) liveness(v *coordinator.View, id ring.ID) cluster.Liveness {
 	return l
 }
 
-// gainingWaits says, for people, what a member that lost its disk is waiting for. Whom it waits for only itself knows.
-func (n *Node) gainingWaits(row ring.Member, self ring.ID, left []ring.ID) string {
-	what := row.Name + " took its place with an empty disk and fetches what belongs there: until then it takes writes and does not count for reads"
-	if row.ID != self {
-		return what
-	}
-	v := n.member.View()
-	var names []string
-	for _, id := range left {
-		name := v.Peers[id].Name
-		if v.Peers[id].Down {
-			name += " (down)"
-		}
-		names = append(names, name)
-	}
-	if len(names) == 0 {
-		return what
-	}
-	return what + "; still to come: " + strings.Join(names, ", ")
-}
-
-// behind is how many versions a member is known to lack: by the last comparison of clocks, and by this node's own writes since.
+// behind is how many versions a member is known to lack, and since when: by the last comparison of clocks, and by this node's own writes since.
 func (n *Node) behind(id ring.ID) (int, time.Time) {
-	versions, since := n.logs.Lag(id)
-	return int(min(versions, math.MaxInt32)) + n.coord.Missed(id), since
+	compared, since := n.logs.Lag(id)
+	missed, first := n.coord.Missed(id)
+	if since.IsZero() {
+		since = first
+	}
+	return int(min(compared, math.MaxInt32)) + missed, since
 }
 
 // Ring tells where a key lives. n of 0 is the bucket's.
 func (n *Node) Ring(bucket, key string, replicas int) (RingView, error) {
 	v := n.member.View()
-	if v.Layout == nil {
+	if v.Rings == nil {
 		return RingView{}, fmt.Errorf("node: %w: no cluster has been met yet", errNotStarted)
 	}
 	if replicas == 0 {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/quorate/quorate/cluster"
 	"github.com/quorate/quorate/ring"
+	"github.com/quorate/quorate/ring/layouts"
 	"github.com/quorate/quorate/transport"
 )
 
@@ -29,8 +30,10 @@ type World struct {
 // Members is who belongs to the cluster, and who answers. Its methods do not block, but for the disk.
 type Members interface {
 	Table() ring.Table
+	Rings() *layouts.View // nil until this node has founded or met a cluster
 	Layout() *ring.Layout
-	MergeTable(t ring.Table) error
+	Knowledge() []byte
+	Learn(knowledge []byte) error
 	Liveness(id ring.ID) cluster.Liveness
 	ClockOffset() (offset time.Duration, peers int)
 }
@@ -42,7 +45,11 @@ type Cluster interface {
 	Watch(fn func())
 	HandleRPC(kind uint8, from ring.ID, body []byte) ([]byte, error)
 	GossipAddr() string
-	MarkSynced() error
+	Record(digest uint64) error
+	Synced(top layouts.Hash, at []ring.Partition) error
+	Leave() error
+	Left() error
+	Remove(ctx context.Context, name string, force bool) error
 	Push()
 	Stop(ctx context.Context) error
 }

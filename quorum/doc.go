@@ -19,6 +19,10 @@
 //  2. A met read and a met write of the same group share a node if r + w exceeds the number of owners and no fallback stood in, also where some owners count
 //     for w only: both levels are resolved against all owners. (TestMetReadsSeeMetWrites)
 //  3. Unmet means that the answers still possible do not suffice; while they may, the state is not Unmet. (TestTallyAgainstModel, testdata/tally.txt)
+//     A read that writes back asks of its answer no more owners than there are. (TestVerdictsAgainstOracle in coordinator, TestWriteBackIsCapped)
 //  4. A literal level above the number of owners is Unmet from the start, and never weakened. (testdata/tally.txt)
-//  5. Only owners that replied are repaired, each at most once, and none whose reply was the merged record. (TestStale)
+//  5. Only owners that replied are repaired, each at most once, and none whose reply was the merged record (TestStale), for one cause (TestCauses).
+//  6. In strict mode no fallback stands in. In sloppy mode each stands in for one owner of a request at most, and an owner's place is given on to one fallback
+//     at a time. (TestStandInsAgainstModel)
+//  7. That a key is absent is never concluded from stand-ins that hold nothing of it. (TestAbsenceNeedsOwners)
 package quorum

@@ -32,7 +32,7 @@ func ParseLevel(s string) (Level, error) {
 	number, err := strconv.ParseUint(s, 10, 8)
 	// The second condition keeps one spelling per level: no "+3", no "03".
 	if err != nil || strconv.FormatUint(number, 10) != s || number < 1 || number > MaxN {
-		return 0, fmt.Errorf("quorum: level %.40q: want one, quorum, all or an integer from 1 to %d", s, MaxN)
+		return 0, fmt.Errorf("level %.40q: want one, quorum, all or an integer from 1 to %d", s, MaxN)
 	}
 	return Level(number), nil
 }

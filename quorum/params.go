@@ -9,13 +9,13 @@ type Params struct {
 	Sloppy bool  // whether a fallback may stand in for an owner that cannot be reached
 }
 
-// ParamError says which parameter is wrong and why.
+// ParamError says which parameter is wrong and why. Clients read its text, so it names no package.
 type ParamError struct {
 	Param  string // "n", "w" or "r"
 	Reason string
 }
 
-func (e *ParamError) Error() string { return fmt.Sprintf("quorum: %s %s", e.Param, e.Reason) }
+func (e *ParamError) Error() string { return fmt.Sprintf("%s %s", e.Param, e.Reason) }
 
 // Validate returns a *ParamError for a parameter that no cluster could serve: n outside 1 to MaxN, a level of 0 or out of range, a literal level above n.
 // Whether the cluster has enough members is not asked here, because it changes: that is a tally's matter.

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// MaxNodes bounds the nodes that one request can number: four layouts of 16 owners with nothing in common.
+// MaxNodes bounds the nodes that one request can number: as many as four layouts of 16 owners that have nothing in common, or eight of eight.
 const MaxNodes = 64
 
 // Set is a set of the nodes of one request. The coordinator numbers them from 0 to MaxNodes-1 as it likes; the numbers mean nothing outside the request.

@@ -6,8 +6,9 @@ import (
 	"github.com/quorate/quorate/internal/mutation"
 )
 
-// MaxGroups bounds the live layouts of a request.
-const MaxGroups = 4
+// MaxGroups bounds the layouts of a request that differ in the key's owners: more than the four that changes keep to by themselves, as those that were made at once, and
+// the layouts above some of them, are live together for a moment.
+const MaxGroups = 8
 
 // Group is the owners of a key in one layout.
 type Group struct {
@@ -47,6 +48,18 @@ func NewWrite(w Level, groups []Group) WriteTally {
 	t.Regroup(w, groups)
 	if mutation.OneAckLess {
 		t.t.groups[0].needed--
+	}
+	return t
+}
+
+// NewWriteBack is the tally of an answer that owners are to hold before a read is answered: as many as the read asked for in each live layout, or all of them where there
+// are fewer. That is enough for what it is for: reads that ask for one owner more than do not hold the answer meet it.
+func NewWriteBack(r Level, groups []Group) WriteTally {
+	var t WriteTally
+	t.Regroup(r, groups)
+	for i := range t.t.groups[:t.t.count] {
+		g := &t.t.groups[i]
+		g.needed = min(g.needed, max(g.owners.Len(), 1))
 	}
 	return t
 }
@@ -104,6 +117,15 @@ func (t *ReadTally) Stand(node, owner int) { t.t.stand(node, owner) }
 
 // State is where the read stands.
 func (t *ReadTally) State() State { return t.t.state() }
+
+// OfAbsence is the tally of a read that has found nothing. A stand-in that holds nothing of the key, as those in empty said, cannot tell that there is
+// nothing, because it was never to have all that the owner has: it counts as failed. What the owners say counts as ever.
+func (t ReadTally) OfAbsence(empty Set) ReadTally {
+	empty &= t.t.standIns
+	t.t.good &^= empty
+	t.t.bad |= empty
+	return t
+}
 
 // Needed is the number of replies asked for in the group that lacks most.
 func (t *ReadTally) Needed() int { return t.t.tightest().needed }

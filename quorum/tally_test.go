@@ -297,6 +297,44 @@ func TestStale(t *testing.T) {
 	}
 }
 
+// Nodes 0 to 3; holders of each version of the merged record.
+func TestCauses(t *testing.T) {
+	all := SetOf(0, 1, 2, 3)
+	for _, c := range []struct {
+		name     string
+		cmp      Comparison
+		causes   [4]Cause // of each node; Causes for one that is not stale
+		minority Set
+	}{
+		{"one is behind", Comparison{Replied: SetOf(0, 1, 2), Equal: SetOf(0, 1), Same: SetOf(0, 1), Holders: []Set{SetOf(0, 1)}},
+			[4]Cause{Causes, Causes, Older, Causes}, 0},
+		{"one has it, and one of the others nothing", Comparison{Replied: SetOf(0, 1, 2), Equal: SetOf(0), Same: SetOf(0), Empty: SetOf(2), Holders: []Set{SetOf(0)}},
+			[4]Cause{Causes, Older, Absent, Causes}, SetOf(1, 2)},
+		{"half has it", Comparison{Replied: SetOf(0, 1), Equal: SetOf(0), Same: SetOf(0), Empty: SetOf(1), Holders: []Set{SetOf(0)}},
+			[4]Cause{Causes, Absent, Causes, Causes}, 0},
+		{"two have drifted apart, one holds both, one nothing",
+			Comparison{Replied: all, Equal: SetOf(2), Same: SetOf(2), Empty: SetOf(3), Holders: []Set{SetOf(0, 2), SetOf(1, 2)}},
+			[4]Cause{Siblings, Siblings, Causes, Absent}, 0},
+		{"one holds one of two, which the others hold both", Comparison{Replied: SetOf(0, 1, 2), Equal: SetOf(0, 1), Same: SetOf(0, 1), Holders: []Set{SetOf(0, 1, 2), SetOf(0, 1)}},
+			[4]Cause{Causes, Causes, Older, Causes}, 0},
+		{"the same versions", Comparison{Replied: SetOf(0, 1, 2), Equal: SetOf(0, 1), Same: SetOf(0, 1, 2), Holders: []Set{SetOf(0, 1, 2)}},
+			[4]Cause{Causes, Causes, Vector, Causes}, 0},
+		{"one holds what has been replaced beside the rest", Comparison{Replied: SetOf(0, 1), Equal: SetOf(0), Same: SetOf(0), Holders: []Set{SetOf(0, 1)}},
+			[4]Cause{Causes, Older, Causes, Causes}, 0},
+	} {
+		c.cmp.Owners = all
+		stale := c.cmp.Stale()
+		for node, want := range c.causes {
+			switch {
+			case stale.Has(node) != (want < Causes):
+				t.Errorf("%s: stale are %v", c.name, stale)
+			case want < Causes && (c.cmp.Cause(node) != want || c.cmp.Minority(node) != c.minority.Has(node)):
+				t.Errorf("%s: node %d: %v, minority %v", c.name, node, c.cmp.Cause(node), c.cmp.Minority(node))
+			}
+		}
+	}
+}
+
 func TestSetString(t *testing.T) {
 	if got := SetOf(5, 0, 63, 5).String(); got != "{0 5 63}" || Set(0).String() != "{}" {
 		t.Error(got)
@@ -314,5 +352,34 @@ func BenchmarkWriteTally(b *testing.B) {
 		if tally.State() != Met {
 			b.Fatal("not met")
 		}
+	}
+}
+
+// TestWriteBackIsCapped: r owners in each group are to hold an answer, or all where there are fewer; for a write w means itself.
+func TestWriteBackIsCapped(t *testing.T) {
+	three, one := Group{Owners: SetOf(0, 1, 2)}, Group{Owners: SetOf(3)}
+	for _, c := range []struct {
+		r     Level
+		held  []int
+		state State
+	}{
+		{3, []int{0, 1, 2}, Pending}, {3, []int{0, 1, 3}, Pending}, {3, []int{0, 1, 2, 3}, Met},
+		{2, []int{0, 1}, Pending}, {2, []int{0, 1, 3}, Met}, {All, []int{0, 1, 3}, Pending}, {One, []int{3, 2}, Met}, {Quorum, []int{3, 2}, Pending},
+	} {
+		back, write := NewWriteBack(c.r, []Group{three, one}), NewWrite(c.r, []Group{three, one})
+		for _, node := range c.held {
+			back.Ack(node)
+			write.Ack(node)
+		}
+		if got := back.State(); got != c.state {
+			t.Errorf("r=%v on %v: %v, want %v", c.r, c.held, got, c.state)
+		}
+		if number, literal := c.r.Literal(); literal && number > 1 && write.State() != Unmet {
+			t.Errorf("w=%v on %v is %v", c.r, c.held, write.State())
+		}
+	}
+	empty := NewWriteBack(2, []Group{{}})
+	if empty.State() != Unmet {
+		t.Errorf("with no owners: %v", empty.State())
 	}
 }

@@ -1,112 +1,166 @@
 package repair
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
+	"github.com/quorate/quorate/internal/mutation"
 	"github.com/quorate/quorate/quorum"
 	"github.com/quorate/quorate/ring"
+	"github.com/quorate/quorate/ring/layouts"
 	"github.com/quorate/quorate/version"
 )
 
-// What is decided here is pure: whom to ask, what an answer calls for, and when a namesake has everything.
+// What is decided here is pure: what a view means for one node, whom to ask, and what an answer calls for.
 
 // Ownership is one immutable snapshot of who owns what and who answers.
 type Ownership struct {
-	Layout *ring.Layout // nil until this node belongs to a cluster
-	Hash   uint64
+	Rings  *layouts.View // nil until this node has founded or met a cluster
+	Digest uint64        // of Rings
 	Self   ring.ID
-	Peers  map[ring.ID]Peer // the members of the layout, and whoever else is known
+	Peers  map[ring.ID]Peer // every present member, and every owner of a live layout
 }
 
 // Peer is what is known of one member.
 type Peer struct {
-	Name    string
-	Down    bool
-	Gaining bool
+	Name string
+	Down bool
 }
 
-func (o *Ownership) gaining() bool { return o.Peers[o.Self].Gaining }
+// answers reports whether a peer is known and not down.
+func (o *Ownership) answers(id ring.ID) bool {
+	p, known := o.Peers[id]
+	return known && !p.Down
+}
 
-// share is a partition that two nodes both own, for all n from Least on.
+// share is a partition that two nodes both own under live layouts, for all n from Least on.
 type share struct {
 	Partition ring.Partition
 	Least     uint8
 }
 
-// shares are the partitions that two members both own, in order.
-func shares(l *ring.Layout, a, b ring.ID) []share {
-	var out []share
-	if l == nil || a == b {
-		return nil
+// territory is what a digest means for one node. It takes some milliseconds to compute.
+type territory struct {
+	digest  uint64
+	shares  map[ring.ID][]share // by co-owner; partitions ascend
+	gaining []uint8             // by partition: as View.Gaining
+	fetches bool                // some of them are not 0
+}
+
+func territoryOf(v *layouts.View, self ring.ID) *territory {
+	t := &territory{shares: make(map[ring.ID][]share)}
+	if v == nil {
+		return t
 	}
-	for p := range ring.Partition(l.Partitions()) {
-		if s, ok := shareOf(l, p, a, b); ok {
-			out = append(out, s)
+	t.digest, t.gaining = v.Digest(), make([]uint8, v.Partitions())
+	for p := range t.gaining {
+		p := ring.Partition(p)
+		t.gaining[p] = uint8(v.Gaining(self, p))
+		t.fetches = t.fetches || t.gaining[p] > 0
+		if v.Least(self, p) == 0 {
+			continue
 		}
-	}
-	return out
-}
-
-func shareOf(l *ring.Layout, p ring.Partition, a, b ring.ID) (share, bool) {
-	ra, rb := l.Rank(p, a), l.Rank(p, b)
-	least := max(ra, rb) + 1
-	return share{p, uint8(least)}, a != b && ra >= 0 && rb >= 0 && least <= quorum.MaxN
-}
-
-// partners are the members that share a replica set with this node, sorted by name.
-func partners(o *Ownership) []ring.ID {
-	if o.Layout == nil {
-		return nil
-	}
-	shared := make(map[ring.ID]bool)
-	for p := range ring.Partition(o.Layout.Partitions()) {
-		owners := o.Layout.Owners(p, quorum.MaxN)
-		if slices.Contains(owners, o.Self) {
-			for _, id := range owners {
-				shared[id] = id != o.Self
+		for _, id := range present(v.WriteGroups(p, quorum.MaxN)) {
+			if s, ok := shareOf(v, p, self, id); ok {
+				t.shares[id] = append(t.shares[id], s)
 			}
 		}
 	}
-	var out []ring.ID
-	for _, m := range o.Layout.Members() {
-		if shared[m.ID] {
-			out = append(out, m.ID)
+	return t
+}
+
+// present are the owners of some groups, each once.
+func present(groups []layouts.Group) (ids []ring.ID) {
+	for _, g := range groups {
+		for _, id := range g.Owners {
+			if !slices.Contains(ids, id) {
+				ids = append(ids, id)
+			}
 		}
 	}
+	return ids
+}
+
+func shareOf(v *layouts.View, p ring.Partition, a, b ring.ID) (share, bool) {
+	la, lb := v.Least(a, p), v.Least(b, p)
+	return share{p, uint8(max(la, lb))}, a != b && la > 0 && lb > 0
+}
+
+// partners are the co-owners that are not held for lost, sorted.
+func (t *territory) partners(v *layouts.View) []ring.ID {
+	var out []ring.ID
+	for id := range t.shares {
+		if !v.Lost(id) {
+			out = append(out, id)
+		}
+	}
+	slices.SortFunc(out, ring.ID.Compare)
 	return out
 }
 
-// action is what a difference of clocks calls for.
-type action uint8
-
-const (
-	nothing action = iota // this node has all that the other has, or may not trust it yet
-	take                  // fetch the records, and leave the clock
-	catchUp               // fetch the records and adopt the clock
-)
-
-// judge decides about one partition of which the clocks differ.
-func judge(mine, theirs version.Vector, selfGaining, peerGaining bool) action {
-	switch {
-	case mine.CoversAll(theirs):
-		return nothing
-	case !peerGaining:
-		return catchUp
-	case selfGaining:
-		return take // it may hold an acknowledged write that no other surviving owner has
-	}
-	return nothing // it is still fetching, also from here; when it is synced it is compared again
+// wants decides whether to fetch what a peer has of a partition. Of a peer that does not hold all that it owns there (held is false) only a node does
+// that must meet it before its own report (owed): the peer may have an acknowledged write that no other surviving owner has. For others it is still
+// fetching, also from here; when it has reported it is compared again.
+func wants(mine, theirs version.Vector, held, owed bool) bool {
+	return !mine.CoversAll(theirs) && (owed || adopts(held))
 }
+
+// adopts decides whether a peer's clock of a partition is adopted after all that it is the clock of has been merged.
+func adopts(held bool) bool { return held || mutation.AdoptFromGaining }
 
 // contact is what the schedule knows of a partner.
 type contact struct {
 	up      bool
 	running bool
+	again   bool      // a round is to begin as soon as the running one has ended
+	first   bool      // before those that are not: this node's reports wait for it
 	due     time.Time // when the next round is to begin; zero: at once
 }
 
-// pick chooses whom to begin a round with now: partners that answer and are due, longest due first, within the bound of rounds at once.
+// hasten makes all contacts due at once, those that are waited for first.
+func hasten(contacts map[ring.ID]*contact, missing map[ring.ID]int) {
+	for id, c := range contacts {
+		c.due, c.again, c.first = time.Time{}, c.running, missing[id] > 0
+	}
+}
+
+// ended notes the end of a round.
+func (c *contact) ended(due time.Time) {
+	if c.again {
+		due = time.Time{}
+	}
+	c.running, c.again, c.due = false, false, due
+}
+
+// attend notes who is to be met and, of these, who answers (up), marks as running those to begin with now, and returns them. One that answers again is
+// due at once. gone are those that are to be met no more, and are forgotten.
+func attend(contacts map[ring.ID]*contact, up map[ring.ID]bool, now time.Time, concurrent int) (due, gone []ring.ID) {
+	for id, answers := range up {
+		c := contacts[id]
+		if c == nil {
+			c = &contact{}
+			contacts[id] = c
+		}
+		if answers != c.up {
+			c.up, c.due = answers, time.Time{}
+		}
+	}
+	for id, c := range contacts {
+		if _, wanted := up[id]; !wanted && !c.running {
+			delete(contacts, id)
+			gone = append(gone, id)
+		}
+	}
+	due = pick(contacts, now, concurrent)
+	for _, id := range due {
+		contacts[id].running = true
+	}
+	return due, gone
+}
+
+// pick chooses whom to begin a round with now: partners that answer and are due, those that are waited for first, then longest due first, within the bound
+// of rounds at once.
 func pick(contacts map[ring.ID]*contact, now time.Time, concurrent int) []ring.ID {
 	var due []ring.ID
 	for id, c := range contacts {
@@ -118,23 +172,19 @@ func pick(contacts map[ring.ID]*contact, now time.Time, concurrent int) []ring.I
 		}
 	}
 	slices.SortFunc(due, func(a, b ring.ID) int {
-		if c := contacts[a].due.Compare(contacts[b].due); c != 0 {
-			return c
+		if contacts[a].first != contacts[b].first {
+			return cmpFirst(contacts[a].first)
 		}
-		return a.Compare(b)
+		return cmp.Or(contacts[a].due.Compare(contacts[b].due), a.Compare(b))
 	})
 	return due[:max(0, min(len(due), concurrent))]
 }
 
-// waitsFor are the partners with whom no whole round has been completed under the present layout.
-func waitsFor(o *Ownership, done map[ring.ID]uint64) []ring.ID {
-	var left []ring.ID
-	for _, id := range partners(o) {
-		if hash, ok := done[id]; !ok || hash != o.Hash {
-			left = append(left, id)
-		}
+func cmpFirst(first bool) int {
+	if first {
+		return -1
 	}
-	return left
+	return 1
 }
 
 // rotate lets each of several peers begin at another part of what is to be fetched, so that what one sends need not come from the next.

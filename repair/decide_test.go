@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/quorate/quorate/ring"
+	"github.com/quorate/quorate/ring/layouts"
 	"github.com/quorate/quorate/version"
 )
 
@@ -20,24 +21,24 @@ func bases(a, b uint64) (v version.Vector) {
 	return v
 }
 
-func TestJudge(t *testing.T) {
+func TestWants(t *testing.T) {
 	for _, c := range []struct {
-		name                     string
-		mine, theirs             version.Vector
-		selfGaining, peerGaining bool
-		want                     action
+		name         string
+		mine, theirs version.Vector
+		held, owed   bool
+		want         bool
 	}{
-		{"equal", bases(3, 3), bases(3, 3), false, false, nothing},
-		{"ahead", bases(3, 4), bases(3, 3), false, false, nothing},
-		{"behind", bases(3, 2), bases(3, 3), false, false, catchUp},
-		{"both", bases(9, 2), bases(3, 3), false, false, catchUp},
-		{"a gaining node catches up", bases(0, 1), bases(3, 3), true, false, catchUp},
-		{"a gaining peer's clock is not adopted", bases(3, 2), bases(3, 3), true, true, take},
-		{"a gaining peer is waited for", bases(3, 2), bases(3, 3), false, true, nothing},
-		{"nothing of a gaining peer", bases(3, 3), bases(3, 3), true, true, nothing},
+		{"equal", bases(3, 3), bases(3, 3), true, false, false},
+		{"ahead", bases(3, 4), bases(3, 3), true, false, false},
+		{"behind", bases(3, 2), bases(3, 3), true, false, true},
+		{"both", bases(9, 2), bases(3, 3), true, false, true},
+		{"owed by one that holds it", bases(0, 1), bases(3, 3), true, true, true},
+		{"owed by one that does not", bases(3, 2), bases(3, 3), false, true, true},
+		{"one that does not hold it is waited for", bases(3, 2), bases(3, 3), false, false, false},
+		{"owed, and nothing is missing", bases(3, 3), bases(3, 3), false, true, false},
 	} {
-		if got := judge(c.mine, c.theirs, c.selfGaining, c.peerGaining); got != c.want {
-			t.Errorf("%s: %d, want %d", c.name, got, c.want)
+		if got := wants(c.mine, c.theirs, c.held, c.owed); got != c.want {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
 		}
 	}
 }
@@ -57,6 +58,7 @@ func TestPick(t *testing.T) {
 		{"one at a time with a peer", map[ring.ID]*contact{{1}: {up: true, running: true}}, nil},
 		{"longest due first, two at once", map[ring.ID]*contact{{1}: {up: true, due: at(-1)}, {2}: {up: true, due: at(-3)}, {3}: {up: true, due: at(-2)}}, []ring.ID{{2}, {3}}},
 		{"those that run count", map[ring.ID]*contact{{1}: {up: true, running: true}, {2}: {up: true, due: at(-3)}, {3}: {up: true, due: at(-2)}}, []ring.ID{{2}}},
+		{"those that are waited for first", map[ring.ID]*contact{{1}: {up: true, due: at(-1), first: true}, {2}: {up: true, due: at(-3)}, {3}: {up: true, due: at(-2)}}, []ring.ID{{1}, {2}}},
 		{"no room", map[ring.ID]*contact{{1}: {running: true}, {2}: {up: true, running: true}, {3}: {up: true}}, nil},
 	} {
 		if got := pick(c.contacts, now, 2); fmt.Sprint(got) != fmt.Sprint(c.want) {
@@ -65,82 +67,59 @@ func TestPick(t *testing.T) {
 	}
 }
 
-// layoutOf makes a layout of members named by letters, with incarnations 1, 2, …
-func layoutOf(t testing.TB, partitions int, names ...string) *ring.Layout {
-	t.Helper()
-	table, err := ring.NewTable("c", partitions)
-	for i, name := range names {
-		if err == nil {
-			table, err = table.With(ring.Member{ID: ring.ID{byte(i + 1)}, Name: name, Weight: 1, State: ring.Active})
-		}
+// TestHasten: all are due, what runs begins again when it has ended, and those come first that are waited for.
+func TestHasten(t *testing.T) {
+	now := time.Unix(1000, 0)
+	contacts := map[ring.ID]*contact{{1}: {up: true, due: now.Add(time.Hour)}, {2}: {up: true, running: true}, {3}: {up: true, due: now.Add(time.Minute)}}
+	hasten(contacts, map[ring.ID]int{{3}: 2})
+	if got := pick(contacts, now, 3); fmt.Sprint(got) != fmt.Sprint([]ring.ID{{3}, {1}}) {
+		t.Errorf("%v", got)
 	}
+	contacts[ring.ID{2}].ended(now.Add(time.Hour))
+	contacts[ring.ID{1}].ended(now.Add(time.Hour))
+	if got := pick(contacts, now, 3); fmt.Sprint(got) != fmt.Sprint([]ring.ID{{3}, {2}}) {
+		t.Errorf("after two have ended: %v", got)
+	}
+}
+
+// TestTerritory: for every n at once, what two nodes share is what both own in some live layout; both sides see the same.
+func TestTerritory(t *testing.T) {
+	settled := viewOf(t, 16, 12)
+	grown, err := settled.Propose(ring.ID{1}, rowOf(13, layouts.Owns), rowOf(5, layouts.Leaves))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return ring.NewLayout(table)
-}
-
-// TestSharesAreWhatBothOwn: for every n at once, both sides see the same, and nobody else's.
-func TestSharesAreWhatBothOwn(t *testing.T) {
-	var names []string
-	for i := range 20 {
-		names = append(names, fmt.Sprint("m", i))
-	}
-	l := layoutOf(t, 16, names...)
-	for _, pair := range [][2]ring.ID{{{1}, {2}}, {{3}, {20}}, {{5}, {6}}} {
-		mine, theirs := shares(l, pair[0], pair[1]), shares(l, pair[1], pair[0])
-		if fmt.Sprint(mine) != fmt.Sprint(theirs) {
-			t.Errorf("%v: %v and %v", pair, mine, theirs)
-		}
-		at := map[ring.Partition]uint8{}
-		for _, s := range mine {
-			at[s.Partition] = s.Least
-		}
-		for p := range ring.Partition(16) {
-			for n := 1; n <= 16; n++ {
-				owners := fmt.Sprint(l.Owners(p, n))
-				both := containsID(l.Owners(p, n), pair[0]) && containsID(l.Owners(p, n), pair[1])
-				if shared := at[p] > 0 && n >= int(at[p]); shared != both {
-					t.Errorf("partition %d, n=%d, owners %s: %v shared: %v", p, n, owners, pair, shared)
+	for _, v := range []*layouts.View{settled, placed(grown)} {
+		for a := range 14 {
+			mine := territoryOf(v, ring.ID{byte(a + 1)})
+			for b := range 14 {
+				self, peer := ring.ID{byte(a + 1)}, ring.ID{byte(b + 1)}
+				theirs := territoryOf(v, peer)
+				if fmt.Sprint(mine.shares[peer]) != fmt.Sprint(theirs.shares[self]) {
+					t.Fatalf("%v and %v: %v and %v", self.Short(), peer.Short(), mine.shares[peer], theirs.shares[self])
+				}
+				at := map[ring.Partition]uint8{}
+				for _, s := range mine.shares[peer] {
+					at[s.Partition] = s.Least
+				}
+				for p := range ring.Partition(16) {
+					for n := 1; n <= 16; n++ {
+						both := a != b && v.Keeps(self, p, n) && v.Keeps(peer, p, n)
+						if shared := at[p] > 0 && n >= int(at[p]); shared != both {
+							t.Errorf("partition %d, n=%d: %v and %v share it: %v", p, n, self.Short(), peer.Short(), shared)
+						}
+					}
+				}
+			}
+			for p, n := range mine.gaining {
+				if want := v.Gaining(ring.ID{byte(a + 1)}, ring.Partition(p)); int(n) != want {
+					t.Errorf("node %d, partition %d: gaining up to %d, want %d", a+1, p, n, want)
 				}
 			}
 		}
 	}
-	if got := shares(l, ring.ID{1}, ring.ID{99}); got != nil {
-		t.Errorf("with a stranger: %v", got)
-	}
-	if got := shares(nil, ring.ID{1}, ring.ID{2}); got != nil {
-		t.Errorf("without a layout: %v", got)
-	}
-}
-
-func containsID(ids []ring.ID, id ring.ID) bool {
-	for _, other := range ids {
-		if other == id {
-			return true
-		}
-	}
-	return false
-}
-
-// TestWaitsFor: a namesake waits for everybody else, under the layout that contains it.
-func TestWaitsFor(t *testing.T) {
-	o := &Ownership{Layout: layoutOf(t, 16, "a", "b", "c"), Hash: 7, Self: ring.ID{2}}
-	for _, c := range []struct {
-		done map[ring.ID]uint64
-		want []ring.ID
-	}{
-		{nil, []ring.ID{{1}, {3}}},
-		{map[ring.ID]uint64{{1}: 7}, []ring.ID{{3}}},
-		{map[ring.ID]uint64{{1}: 7, {3}: 6}, []ring.ID{{3}}}, // an exchange under an older layout
-		{map[ring.ID]uint64{{1}: 7, {3}: 7}, nil},
-	} {
-		if got := waitsFor(o, c.done); fmt.Sprint(got) != fmt.Sprint(c.want) {
-			t.Errorf("%v: %v, want %v", c.done, got, c.want)
-		}
-	}
-	if got := waitsFor(&Ownership{Self: ring.ID{2}}, nil); got != nil {
-		t.Errorf("without a layout: %v", got)
+	if got := territoryOf(nil, ring.ID{1}); len(got.shares) != 0 || got.fetches {
+		t.Errorf("before the cluster: %v", got)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/quorate/quorate/ring"
+	"github.com/quorate/quorate/ring/layouts"
 	"github.com/quorate/quorate/store"
 	"github.com/quorate/quorate/transport"
 	"github.com/quorate/quorate/version"
@@ -19,9 +20,13 @@ import (
 // Store is this node's own replica. All methods may block on the disk; Mend returns before the sync, and Result.Commit says when it is done.
 type Store interface {
 	SyncedClock(p ring.Partition) (version.Vector, error)
-	Snapshot(p ring.Partition) (*store.Snapshot, error)
+	Snapshot(partitions ...ring.Partition) (*store.Snapshot, error)
 	Mend(k store.Key, incoming version.Record) (store.Result, error)
 	Adopt(p ring.Partition, clock version.Vector) error
+	// Held says which partitions hold anything, data, log or clock, and of which n. Hand-offs are not meant.
+	Held() ([]store.Held, error)
+	// Drop forgets all that is held of the sets (p, n) with from ≤ n ≤ to, in one batch, and returns when that is on the disk. Hand-offs stay.
+	Drop(p ring.Partition, from, to uint8) error
 }
 
 // Caller calls another node and waits for its answer, or until ctx ends. The body is copied, the answer's belongs to the caller.
@@ -29,27 +34,37 @@ type Caller interface {
 	Call(ctx context.Context, to ring.ID, kind transport.Kind, body []byte) transport.Response
 }
 
-// Membership tells who owns what, and takes this node's word that it is no longer gaining.
+// Membership tells who owns what, and takes this node's word for what it has fetched.
 type Membership interface {
 	Ownership() Ownership
-	// Fence returns FenceHeld when the layout in force is that of hash, is recorded on this node's disk, and every store operation that was
+	// Fence returns FenceHeld when the view in force is that of the digest, what it is of is recorded on this node's disk, and every store operation that was
 	// let in under an older one has ended. It blocks until ctx ends at the latest.
-	Fence(ctx context.Context, hash uint64) Fence
-	// Table is this node's member table, encoded; Reconcile merges that of a peer that refused us. Neither blocks.
+	Fence(ctx context.Context, digest uint64) Fence
+	// Table is what this node knows of table and layouts, encoded; Reconcile merges that of a peer that refused us. Neither blocks.
 	Table() []byte
 	Reconcile(from ring.ID, table []byte)
-	// Synced records durably that this node has fetched all that its place holds.
-	Synced() error
+	// Synced reports durably that this node holds all that the top layout gives it in some partitions. It is ignored for a layout that is not the top one any more.
+	Synced(top layouts.Hash, at []ring.Partition) error
 }
 
-// Fence is the answer to Membership.Fence.
+// Door lets store operations in under a view, so that a change of the view knows when the last one has ended.
+type Door interface {
+	// Enter does not block. After FenceHeld, Leave must follow.
+	Enter(digest uint64) Fence
+	Leave()
+	// Alone runs fn if the fence of the digest is held, and lets no other view take its place before fn has returned. Enter is not enough for what a newer view
+	// forbids: under that one, operations may run before the last of the older one has ended. fn does not enter the door. Otherwise fn is not run.
+	Alone(ctx context.Context, digest uint64, fn func()) Fence
+}
+
+// Fence is the answer to Membership.Fence, and of a Door.
 type Fence uint8
 
 // The fences.
 const (
 	FenceHeld   Fence = iota
-	FenceFrozen       // the node is starting, or a membership change is being decided: try again soon
-	FenceOther        // this node's layout is another one
+	FenceFrozen       // the node is starting, or its view is just being swapped: try again soon
+	FenceOther        // this node's view is another one
 )
 
 // ExchangeConfig holds the numbers of an Exchanger.
@@ -67,13 +82,13 @@ type ExchangeConfig struct {
 // DefaultExchangeConfig returns the numbers that the product runs with.
 func DefaultExchangeConfig() ExchangeConfig {
 	return ExchangeConfig{
-		Cycle:      4 * time.Second,        // 2 kB of hashes a pair and cycle with 256 partitions
+		Cycle:      4 * time.Second,        // 60 bytes a direction and cycle while nothing differs
 		Retry:      time.Second,            // a peer that is starting is ready within that
 		Settle:     250 * time.Millisecond, // some times the p99.9 of a write under load
 		Concurrent: 2,                      // a second peer goes on while one is slow; more only compete for the disk
 		Sessions:   4,                      // of the peers' two each, in a cluster of three; the others try again
 		Idle:       30 * time.Second,       // several times a call's timeout
-		Page:       64 << 10,               // some 300 small records: a burst of 10 ms of CPU, and one sync
+		Page:       16 << 10,               // some 100 small records: a burst of 2 ms of CPU, and one sync
 		Timeout:    10 * time.Second,       // twice a client request's own, as it comes second
 	}
 }
@@ -87,6 +102,7 @@ type ExchangeStats struct {
 	Records  atomic.Int64 // records fetched
 	Bytes    atomic.Int64 // bytes of pages that they came in
 	Served   atomic.Int64 // records sent to others
+	Dropped  atomic.Int64 // partitions of which something was dropped that others own
 }
 
 // Exchanger is log exchange: it compares clocks with every co-owner, in a cycle and as soon as one answers again, fetches what this node lacks,
@@ -96,9 +112,14 @@ type Exchanger struct {
 	store    Store
 	call     Caller
 	member   Membership
+	door     Door
 	log      *slog.Logger
 	latency  *Latency
 	sessions sessions
+	claims   claims
+	invited  invitations
+	former   former
+	land     atomic.Pointer[territory]
 	wake     chan struct{} // capacity 1: the ownership may have changed, or a round has ended
 	pacer    pacer
 	worked   atomic.Int64 // when a page was last fetched or served, in Unix nanoseconds
@@ -106,11 +127,17 @@ type Exchanger struct {
 
 	mu       sync.Mutex
 	contacts map[ring.ID]*contact
-	done     map[ring.ID]uint64 // the layout of the last whole round with each peer
+	sight    sight
+	hurry    bool // the sight has changed: all rounds are to begin
+	ledger   ledger
+	missing  map[ring.ID]int    // as of the last look at the ledger
+	telling  bool               // a report is being made
+	told     time.Time          // when one was last looked for; zero: one is to be
+	base     fetched            // as of the beginning of the change under way
 	lag      map[ring.ID]lag    // how far each peer is behind, as of the last comparison
 	left     map[ring.ID]uint64 // versions that are still to be fetched, by peer of the rounds that run
 	rate     rate
-	caughtUp func(ring.ID)
+	compared func(ring.ID) time.Time
 }
 
 // lag is how many versions a peer was found to lack, and since when it has lacked some.
@@ -120,17 +147,18 @@ type lag struct {
 }
 
 // NewExchanger returns an Exchanger that answers others, and fetches nothing until Run.
-func NewExchanger(cfg ExchangeConfig, s Store, c Caller, m Membership, l *Latency, log *slog.Logger) *Exchanger {
+func NewExchanger(cfg ExchangeConfig, s Store, c Caller, m Membership, d Door, l *Latency, log *slog.Logger) *Exchanger {
 	if cfg.Cycle <= 0 || cfg.Retry <= 0 || cfg.Concurrent < 1 || cfg.Sessions < 1 || cfg.Idle <= 0 || cfg.Page < 1 || cfg.Timeout <= 0 {
 		panic(fmt.Sprintf("repair: config %+v", cfg))
 	}
-	return &Exchanger{cfg: cfg, store: s, call: c, member: m, log: log, latency: l, wake: make(chan struct{}, 1),
+	return &Exchanger{cfg: cfg, store: s, call: c, member: m, door: d, log: log, latency: l, wake: make(chan struct{}, 1),
 		sessions: sessions{most: cfg.Sessions, open: make(map[uint64]*session)},
-		contacts: make(map[ring.ID]*contact), done: make(map[ring.ID]uint64), lag: make(map[ring.ID]lag), left: make(map[ring.ID]uint64)}
+		contacts: make(map[ring.ID]*contact), lag: make(map[ring.ID]lag), left: make(map[ring.ID]uint64)}
 }
 
-// OnCompared registers what is to be called after every comparison with a peer, when its lag is known anew. Call it before Run.
-func (x *Exchanger) OnCompared(fn func(ring.ID)) { x.caughtUp = fn }
+// OnCompared registers what is to be called after every comparison with a peer, when its lag is known anew. It returns since when the peer has
+// been known to lack something, zero if it has not. Call it before Run.
+func (x *Exchanger) OnCompared(fn func(ring.ID) time.Time) { x.compared = fn }
 
 // Changed says that the ownership may have changed. It does not block.
 func (x *Exchanger) Changed() {
@@ -158,6 +186,7 @@ func (x *Exchanger) Run(ctx context.Context) {
 		for _, id := range x.schedule(time.Now()) {
 			rounds.Go(func() { x.round(ctx, id) })
 		}
+		x.follow(ctx, &rounds, time.Now())
 		x.pressure() // a window each time, so that it is known what is usual
 		timer.Reset(x.cfg.Retry / 4)
 	}
@@ -165,33 +194,24 @@ func (x *Exchanger) Run(ctx context.Context) {
 	x.end(x.sessions.remove(0, time.Now().Add(time.Hour)))
 }
 
-// schedule notes who answers, and returns the peers to begin a round with now. One that answers again is due at once.
+// schedule notes who answers, and returns the peers to begin a round with now. When the view has changed, or its fence has fallen, all are due.
 func (x *Exchanger) schedule(now time.Time) []ring.ID {
 	o := x.member.Ownership()
+	up := make(map[ring.ID]bool)
+	if o.Rings != nil {
+		for _, id := range x.territory(&o).partners(o.Rings) {
+			up[id] = o.answers(id)
+		}
+	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	present := make(map[ring.ID]bool)
-	for _, id := range partners(&o) {
-		present[id] = true
-		c := x.contacts[id]
-		if c == nil {
-			c = &contact{}
-			x.contacts[id] = c
-		}
-		if up := !o.Peers[id].Down; up != c.up {
-			c.up, c.due = up, time.Time{}
-		}
+	if x.look(&o); x.hurry {
+		x.hurry = false
+		hasten(x.contacts, x.missing)
 	}
-	for id, c := range x.contacts {
-		if !present[id] && !c.running {
-			delete(x.contacts, id)
-			delete(x.lag, id)
-			delete(x.done, id)
-		}
-	}
-	due := pick(x.contacts, now, x.cfg.Concurrent)
-	for _, id := range due {
-		x.contacts[id].running = true
+	due, gone := attend(x.contacts, up, now, x.cfg.Concurrent)
+	for _, id := range gone {
+		delete(x.lag, id)
 	}
 	return due
 }
@@ -200,45 +220,36 @@ func (x *Exchanger) schedule(now time.Time) []ring.ID {
 func (x *Exchanger) round(ctx context.Context, id ring.ID) {
 	o := x.member.Ownership()
 	begun := time.Now()
-	fetched, err := x.compare(ctx, &o, id)
+	var fetched haul
+	err := errAgain
+	if o.Rings != nil {
+		fetched, err = x.compareAndFetch(ctx, &o, id)
+	}
 	pause := x.cfg.Cycle - x.cfg.Cycle/8 + rand.N(x.cfg.Cycle/4+1)
 	switch {
 	case err != nil:
 		x.Stats.Failed.Add(1)
-		pause = x.cfg.Retry/2 + rand.N(x.cfg.Retry)
+		switch {
+		case !errors.Is(err, errRefused):
+			pause = x.cfg.Retry/2 + rand.N(x.cfg.Retry)
+		case fetched.records == 0:
+			pause *= refusedCycles
+		}
 		x.log.Debug("log exchange", "peer", o.Peers[id].Name, "err", err)
-	case fetched > 0:
+	case fetched != haul{}:
 		x.Stats.Caught.Add(1)
-		x.log.Info("caught up", "from", o.Peers[id].Name, "records", fetched, "in", time.Since(begun).Round(time.Millisecond))
+		x.log.Info("caught up", "from", o.Peers[id].Name, "records", fetched.records, "clocks", fetched.clocks, "in", time.Since(begun).Round(time.Millisecond))
 	default:
 		x.Stats.Compared.Add(1)
 	}
 	x.mu.Lock()
 	if c := x.contacts[id]; c != nil {
-		c.running, c.due = false, time.Now().Add(pause)
+		c.ended(time.Now().Add(pause))
 	}
 	delete(x.left, id)
-	if err == nil {
-		x.done[id] = o.Hash
-	}
-	gained := err == nil && o.gaining() && len(waitsFor(&o, x.done)) == 0
+	x.told = time.Time{}
 	x.mu.Unlock()
-	if gained {
-		x.gained(&o)
-	}
 	x.Changed()
-}
-
-// gained ends this node's gaining: it has completed a round, begun under a layout that contains it, with every co-owner.
-func (x *Exchanger) gained(o *Ownership) {
-	if now := x.member.Ownership(); now.Hash != o.Hash || !now.gaining() {
-		return
-	}
-	if err := x.member.Synced(); err != nil {
-		x.log.Error("everything was fetched, and that could not be recorded", "err", err)
-		return
-	}
-	x.log.Info("this node has fetched what its place holds, and counts for reads from now on")
 }
 
 // errAgain ends a round that is to be begun anew.
@@ -256,7 +267,7 @@ func (x *Exchanger) ask(ctx context.Context, id ring.ID, kind transport.Kind, bo
 		return r.Body, nil
 	case r.Status == statusLayout:
 		x.member.Reconcile(id, r.Body)
-		return nil, fmt.Errorf("%w: the layouts differ", errAgain)
+		return nil, fmt.Errorf("%w: the views differ", errAgain)
 	case r.Status == statusUnknown, r.Status == statusBusy, r.Status == statusFrozen:
 		return nil, fmt.Errorf("%w: the peer answered %d", errAgain, r.Status)
 	}
@@ -268,28 +279,6 @@ func (x *Exchanger) Lag(id ring.ID) (versions uint64, since time.Time) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.lag[id].versions, x.lag[id].since
-}
-
-// Progress is how far this node is with catching up.
-type Progress struct {
-	Remaining uint64  // versions that it is known to lack
-	Rate      float64 // records a second, over the last seconds; 0 when nothing is being fetched
-	WaitsFor  []ring.ID
-}
-
-// Progress returns how far this node is with catching up. WaitsFor is who is missing for a gaining node to count.
-func (x *Exchanger) Progress() Progress {
-	o := x.member.Ownership()
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	p := Progress{Rate: x.rate.read(time.Now())}
-	for _, left := range x.left { // several peers may have the same versions
-		p.Remaining = max(p.Remaining, left)
-	}
-	if o.gaining() {
-		p.WaitsFor = waitsFor(&o, x.done)
-	}
-	return p
 }
 
 // Open returns how many exchanges this node answers now.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"runtime"
 	"sync"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/quorate/quorate/ring"
+	"github.com/quorate/quorate/ring/layouts"
 	"github.com/quorate/quorate/store"
 	"github.com/quorate/quorate/transport"
 	"github.com/quorate/quorate/version"
@@ -21,74 +21,57 @@ import (
 
 const testPartitions = 4
 
-// world is a few exchangers that call each other directly, in virtual time.
+// world is a few exchangers that call each other directly, in virtual time. Its views are those of states that are told, recorded and merged as nodes do (rig_test.go).
 type world struct {
 	t      testing.TB
-	layout *ring.Layout
+	layout *ring.Layout // where things are in the layout that the test is about
 	nodes  []*testNode
 	stamp  uint64
 
 	mu     sync.Mutex
 	counts map[transport.Kind]int
 	down   map[ring.ID]bool
-	gains  map[ring.ID]bool
+	cut    map[[2]ring.ID]bool
+	places map[layouts.Hash]*ring.Layout
 	fail   func(kind transport.Kind) bool // drops an answer
+	early  func(from, to ring.ID, kind transport.Kind)
 }
 
 // testNode is one node of it: its store, its exchanger and its membership.
 type testNode struct {
 	w     *world
 	id    ring.ID
-	hash  uint64
 	store *store.Store
 	x     *Exchanger
+	d     *Deliverer
 	pulse Latency
-}
 
-func (n *testNode) Ownership() Ownership {
-	n.w.mu.Lock()
-	defer n.w.mu.Unlock()
-	o := Ownership{Layout: n.w.layout, Hash: n.hash, Self: n.id, Peers: map[ring.ID]Peer{}}
-	for _, other := range n.w.nodes {
-		o.Peers[other.id] = Peer{Name: other.id.Short(), Down: n.w.down[other.id], Gaining: n.w.gains[other.id]}
-	}
-	return o
-}
-
-func (n *testNode) Fence(_ context.Context, hash uint64) Fence {
-	if hash != n.Ownership().Hash {
-		return FenceOther
-	}
-	return FenceHeld
-}
-
-func (n *testNode) Table() []byte { return []byte("table") }
-
-func (n *testNode) Reconcile(_ ring.ID, table []byte) {
-	n.w.mu.Lock()
-	defer n.w.mu.Unlock()
-	n.hash = n.w.nodes[0].hash
-}
-
-func (n *testNode) Synced() error {
-	n.w.mu.Lock()
-	defer n.w.mu.Unlock()
-	n.w.gains[n.id] = false
-	return nil
+	swapping chan struct{} // full while a view takes another's place, and by who is alone
+	inside   sync.RWMutex  // read-held by who has entered
+	state    layouts.State
+	view     *layouts.View // guarded by w.mu, as state
+	reported int
 }
 
 func (n *testNode) Call(ctx context.Context, to ring.ID, kind transport.Kind, body []byte) transport.Response {
 	w := n.w
 	w.mu.Lock()
 	w.counts[kind]++
-	lost := w.down[to] || w.down[n.id]
+	lost := w.down[to] || w.down[n.id] || w.cut[[2]ring.ID{n.id, to}] || w.cut[[2]ring.ID{to, n.id}]
 	w.mu.Unlock()
+	if w.early != nil {
+		w.early(n.id, to, kind)
+	}
 	if lost {
 		return transport.Response{Err: transport.ErrUnreachable}
 	}
 	deadline, _ := ctx.Deadline()
 	var answer transport.Response
-	w.node(to).x.Serve(transport.NewRequest(n.id, kind, append([]byte(nil), body...), deadline, func(s transport.Status, b []byte) {
+	serve := w.node(to).x.Serve
+	if kind == KindHandOff || kind == KindSettle || kind == KindHolding {
+		serve = w.node(to).d.Serve
+	}
+	serve(transport.NewRequest(n.id, kind, append([]byte(nil), body...), deadline, func(s transport.Status, b []byte) {
 		answer = transport.Response{Status: s, Body: append([]byte(nil), b...), Sent: true}
 	}))
 	if w.fail != nil && w.fail(kind) {
@@ -160,28 +143,19 @@ func (w *world) differ(a, b *testNode) error {
 	return nil
 }
 
-// inWorld runs a test with a number of nodes; run starts their exchangers.
+// inWorld runs a test with a number of nodes; run starts their exchangers, and the telling of states.
 func inWorld(t *testing.T, size int, cfg ExchangeConfig, test func(t *testing.T, w *world, run func())) {
+	inWorldOf(t, size, size, cfg, test)
+}
+
+// inWorldOf is inWorld with some more nodes, which own nothing yet.
+func inWorldOf(t *testing.T, owners, size int, cfg ExchangeConfig, test func(t *testing.T, w *world, run func())) {
 	// Pebble's goroutines and the race detector starve each other in a bubble on several processors.
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, counts: map[transport.Kind]int{}, down: map[ring.ID]bool{}, gains: map[ring.ID]bool{}}
-		var names []string
+		w := newWorld(t, owners)
 		for i := range size {
-			names = append(names, fmt.Sprint("node-", i+1))
-		}
-		w.layout = layoutOf(t, testPartitions, names...)
-		for i := range size {
-			n := &testNode{w: w, id: ring.ID{byte(i + 1)}, hash: 77}
-			o := store.DefaultOptions()
-			o.FS, o.Dir, o.Partitions = vfs.NewMem(), "data", testPartitions
-			s, err := store.Open(o)
-			if err != nil {
-				t.Fatal(err)
-			}
-			n.store = s
-			n.x = NewExchanger(cfg, s, n, n, &n.pulse, slog.New(slog.DiscardHandler))
-			w.nodes = append(w.nodes, n)
+			w.add(ring.ID{byte(i + 1)}, vfs.NewMem(), cfg)
 		}
 		ctx, stop := context.WithCancel(t.Context())
 		var running sync.WaitGroup
@@ -200,7 +174,9 @@ func inWorld(t *testing.T, size int, cfg ExchangeConfig, test func(t *testing.T,
 		test(t, w, func() {
 			for _, n := range w.nodes {
 				running.Go(func() { n.x.Run(ctx) })
+				running.Go(func() { n.d.Run(ctx) })
 			}
+			running.Go(func() { w.gossip(ctx) })
 		})
 	})
 }
@@ -275,58 +251,6 @@ func TestCatchesUpAtOnce(t *testing.T) {
 	})
 }
 
-// TestNamesakeWaitsForEverybody: a node that lost its disk is refilled by those who answer, and counts only when it has heard from all;
-// nobody adopts its clock before.
-func TestNamesakeWaitsForEverybody(t *testing.T) {
-	inWorld(t, 3, DefaultExchangeConfig(), func(t *testing.T, w *world, run func()) {
-		a, b, lost := w.nodes[0], w.nodes[1], w.nodes[2]
-		for i := range 100 {
-			w.put(a, fmt.Sprint("k", i), b)
-		}
-		w.put(b, "only b") // with w=2, the other copy was on the lost disk
-		w.set(w.gains, lost.id, true)
-		w.set(w.down, b.id, true)
-		run()
-		time.Sleep(time.Minute)
-		if o := lost.Ownership(); !o.gaining() {
-			t.Fatal("it counts, and has not heard from everybody")
-		}
-		if p := lost.x.Progress(); fmt.Sprint(p.WaitsFor) != fmt.Sprint([]ring.ID{b.id}) {
-			t.Errorf("it waits for %v", p.WaitsFor)
-		}
-		w.set(w.down, b.id, false)
-		time.Sleep(time.Minute)
-		if o := lost.Ownership(); o.gaining() {
-			t.Fatalf("it does not count, and waits for %v", lost.x.Progress().WaitsFor)
-		}
-		for _, n := range []*testNode{a, b} {
-			if err := w.differ(n, lost); err != nil {
-				t.Error(err)
-			}
-		}
-	})
-}
-
-// TestAllGaining: when all owners have lost their disks they hear each other out, and count.
-func TestAllGaining(t *testing.T) {
-	inWorld(t, 3, DefaultExchangeConfig(), func(t *testing.T, w *world, run func()) {
-		for _, n := range w.nodes {
-			w.set(w.gains, n.id, true)
-			w.put(n, "of "+n.id.Short())
-		}
-		run()
-		time.Sleep(time.Minute)
-		for _, n := range w.nodes {
-			if o := n.Ownership(); o.gaining() {
-				t.Errorf("%v does not count", n.id.Short())
-			}
-			if err := w.differ(w.nodes[0], n); err != nil {
-				t.Error(err)
-			}
-		}
-	})
-}
-
 // TestExchangeStopsAtAFailure: an exchange that loses an answer anywhere leaves a clock that does not say more than its data.
 func TestExchangeStopsAtAFailure(t *testing.T) {
 	cfg := DefaultExchangeConfig()
@@ -340,7 +264,7 @@ func TestExchangeStopsAtAFailure(t *testing.T) {
 			calls := 0
 			w.fail = func(transport.Kind) bool { calls++; return calls == at+1 }
 			o := b.Ownership()
-			_, err := b.x.compare(t.Context(), &o, a.id)
+			_, err := b.x.compareAndFetch(t.Context(), &o, a.id)
 			if failed := calls > at; failed && err == nil {
 				t.Errorf("call %d was lost, and the round says that it was whole", at+1)
 			}
@@ -352,7 +276,7 @@ func TestExchangeStopsAtAFailure(t *testing.T) {
 				}
 			}
 			w.fail = nil
-			if _, err := b.x.compare(t.Context(), &o, a.id); err != nil {
+			if _, err := b.x.compareAndFetch(t.Context(), &o, a.id); err != nil {
 				t.Fatal(err)
 			}
 			if err := w.differ(a, b); err != nil {
@@ -379,6 +303,7 @@ func TestRefusals(t *testing.T) {
 	cfg.Sessions, cfg.Page = 1, 1
 	inWorld(t, 3, cfg, func(t *testing.T, w *world, _ func()) {
 		y := w.nodes[0]
+		digest := y.Ownership().Digest
 		for i := range 40 {
 			w.put(y, fmt.Sprint("k", i))
 		}
@@ -386,38 +311,52 @@ func TestRefusals(t *testing.T) {
 			r := from.Call(t.Context(), y.id, kind, body)
 			return r.Status, r.Body
 		}
-		begin := func(from *testNode, hash uint64, p ring.Partition) (transport.Status, page) {
-			status, body := ask(from, KindOpen, (&open{Layout: hash, Partition: p}).append(nil))
-			m, _ := decodePage(body)
+		begin := func(from *testNode, hash uint64, p ring.Partition) (transport.Status, opened) {
+			status, body := ask(from, KindOpen, (&open{Digest: hash, Hold: true, Partitions: []ring.Partition{p}, Columns: []uint64{0}}).append(nil))
+			m, _ := decodeOpened(body, 1, 1)
 			return status, m
+		}
+		wanted := func(session uint64, bits ...bool) []byte {
+			has := lacks(version.Vector{}, y.store.Clock(0))
+			return (&next{Digest: digest, Session: session, First: true, Wanted: bits, Known: [][]version.Entry{has}}).append(nil)
 		}
 		if status, _ := begin(w.nodes[1], 78, 0); status != statusLayout {
 			t.Errorf("another layout: %v", status)
 		}
-		if status, _ := begin(w.nodes[1], 77, testPartitions); status != statusBad {
+		if status, _ := begin(w.nodes[1], digest, testPartitions); status != statusBad {
 			t.Errorf("a partition too many: %v", status)
 		}
-		status, first := begin(w.nodes[1], 77, 0)
-		if status != transport.StatusOK || first.Last || len(first.Records) != 1 {
+		status, first := begin(w.nodes[1], digest, 0)
+		if status != transport.StatusOK || first.Session == 0 || !first.Rows[0].Equal(y.store.Clock(0).AtLeast(1)) {
 			t.Fatalf("%v %+v", status, first)
 		}
-		if status, _ := begin(w.nodes[2], 77, 0); status != statusBusy {
+		if status, _ := ask(w.nodes[1], KindPage, (&next{Digest: digest, Session: first.Session}).append(nil)); status != statusBad {
+			t.Errorf("a page before it was said what is wanted: %v", status)
+		}
+		if status, _ := ask(w.nodes[1], KindPage, wanted(first.Session, false, true)); status != statusBad {
+			t.Errorf("a partition that was not opened: %v", status)
+		}
+		status, body := ask(w.nodes[1], KindPage, wanted(first.Session, true))
+		if p, err := decodePage(body); err != nil || status != transport.StatusOK || p.Last || len(p.Sections) != 1 || len(p.Sections[0].Records) != 1 {
+			t.Fatalf("the first page: %v %+v, %v", status, p, err)
+		}
+		if status, _ := begin(w.nodes[2], digest, 0); status != statusBusy {
 			t.Errorf("one exchange too many: %v", status)
 		}
-		if status, _ := ask(w.nodes[2], KindPage, (&next{Layout: 77, Session: first.Session}).append(nil)); status != statusUnknown {
+		if status, _ := ask(w.nodes[2], KindPage, (&next{Digest: digest, Session: first.Session}).append(nil)); status != statusUnknown {
 			t.Errorf("a page of somebody else's exchange: %v", status)
 		}
-		status, second := begin(w.nodes[1], 77, 0) // its own earlier one ends with it
+		status, second := begin(w.nodes[1], digest, 0) // its own earlier one ends with it
 		if status != transport.StatusOK {
 			t.Errorf("a second exchange of one peer: %v", status)
 		}
-		if status, _ := ask(w.nodes[1], KindPage, (&next{Layout: 77, Session: first.Session}).append(nil)); status != statusUnknown {
+		if status, _ := ask(w.nodes[1], KindPage, (&next{Digest: digest, Session: first.Session}).append(nil)); status != statusUnknown {
 			t.Errorf("a page of an exchange that has ended: %v", status)
 		}
-		if status, _ := ask(w.nodes[1], KindEnd, (&next{Layout: 77, Session: second.Session}).append(nil)); status != transport.StatusOK || y.x.Open() != 0 {
+		if status, _ := ask(w.nodes[1], KindEnd, (&next{Digest: digest, Session: second.Session}).append(nil)); status != transport.StatusOK || y.x.Open() != 0 {
 			t.Errorf("the end: %v, %d open", status, y.x.Open())
 		}
-		for _, kind := range []transport.Kind{KindCompare, KindOpen, KindPage, KindEnd} {
+		for _, kind := range []transport.Kind{KindCompare, KindOpen, KindPage, KindEnd, KindShow} {
 			if status, _ := ask(w.nodes[1], kind, []byte("garbage")); status != statusBad {
 				t.Errorf("garbage of kind %d: %v", kind, status)
 			}
@@ -435,7 +374,7 @@ func TestForgottenSessions(t *testing.T) {
 		}
 		run()
 		time.Sleep(time.Second)
-		r := w.nodes[1].Call(t.Context(), w.nodes[0].id, KindOpen, (&open{Layout: 77}).append(nil))
+		r := w.nodes[1].Call(t.Context(), w.nodes[0].id, KindOpen, (&open{Digest: w.nodes[0].Ownership().Digest, Hold: true, Partitions: []ring.Partition{0}, Columns: []uint64{0}}).append(nil))
 		if r.Status != transport.StatusOK || w.nodes[0].x.Open() != 1 {
 			t.Fatalf("%v, %d open", r.Status, w.nodes[0].x.Open())
 		}
@@ -444,36 +383,4 @@ func TestForgottenSessions(t *testing.T) {
 			t.Errorf("%d open after twice the idle time", open)
 		}
 	})
-}
-
-// TestGainingClockIsNotAdopted: of an owner that is fetching itself the records are taken and the clock is not, even if it lost its disk
-// after the comparison.
-func TestGainingClockIsNotAdopted(t *testing.T) {
-	for _, late := range []bool{false, true} {
-		inWorld(t, 2, DefaultExchangeConfig(), func(t *testing.T, w *world, _ func()) {
-			a, b := w.nodes[0], w.nodes[1]
-			for range 2 {
-				w.put(a, "k")
-			}
-			w.set(w.gains, b.id, true)
-			w.set(w.gains, a.id, !late)
-			w.fail = func(kind transport.Kind) bool {
-				if kind == KindCompare {
-					w.set(w.gains, a.id, true)
-				}
-				return false
-			}
-			o := b.Ownership()
-			if n, err := b.x.compare(t.Context(), &o, a.id); err != nil || n != 1 {
-				t.Fatalf("%d records, %v", n, err)
-			}
-			p := ring.PartitionOf(ring.Hash("b", "k"), testPartitions)
-			if w.lacks(a, b, p) || b.store.Clock(p).CoversAll(a.store.Clock(p)) {
-				t.Errorf("late=%v: lacks the record: %v, clock %v, the other's %v", late, w.lacks(a, b, p), b.store.Clock(p), a.store.Clock(p))
-			}
-			if b.x.Stats.Adopted.Load() != 0 {
-				t.Error("a clock was adopted")
-			}
-		})
-	}
 }

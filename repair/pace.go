@@ -12,12 +12,12 @@ import (
 
 const (
 	paceWindow   = 250 * time.Millisecond // so long a window has some hundred requests under load, and the loop reacts within a second
-	paceFloor    = 1 << 20                // bytes/s: some 4,000 records of 100 bytes, a third of what the cluster writes at its most
-	paceStart    = 4 << 20                // bytes/s with which a limit begins
-	paceStep     = 512 << 10              // bytes/s added per window
+	paceFloor    = 1 << 20                // bytes/s: some 7,000 records of 100 bytes, as many as a cluster of three writes under load
+	paceStart    = 2 << 20                // bytes/s with which a limit begins
+	paceStep     = 256 << 10              // bytes/s added per window
 	paceCut      = 0.7                    // of the rate is left after a slow window
 	paceTop      = 256 << 20              // bytes/s: beyond this there is no limit to speak of
-	tooSlow      = 150                    // percent of the usual p99; the promise is below 200
+	tooSlow      = 130                    // percent of the usual p99; the promise is below 200, and the loop reacts late
 	usualWeight  = 0.1                    // of a new window in what is usual
 	fewRequests  = 20                     // in a window: fewer have no p99
 	fastAnyway   = 2 * time.Millisecond   // a p99 below this is no reason to hold back

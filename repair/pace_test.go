@@ -17,7 +17,7 @@ func TestPace(t *testing.T) {
 		{"clients come", noLimit, 100, paceStart},
 		{"slow ones come", noLimit, 200, paceStart * paceCut},
 		{"as usual", 8 * mib, 120, 8*mib + paceStep},
-		{"too slow", 10 * mib, 151, 10 * mib * paceCut},
+		{"too slow", 10 * mib, tooSlow + 1, 10 * mib * paceCut},
 		{"never below the floor", paceFloor, 10_000, paceFloor},
 		{"never above the top", paceTop, 100, paceTop},
 	} {
@@ -37,8 +37,8 @@ func TestPace(t *testing.T) {
 func TestPacerStepsOnceAWindow(t *testing.T) {
 	var p pacer
 	now := time.Unix(1000, 0)
-	if d := p.pause(now, 100, 1<<20); d != time.Second/4 {
-		t.Errorf("1 MiB at the first rate: %v", d)
+	if d := p.pause(now, 100, paceStart/4); d != time.Second/4 {
+		t.Errorf("a quarter of a second at the first rate: %v", d)
 	}
 	for range 5 {
 		p.pause(now, 1000, 0)
@@ -46,7 +46,7 @@ func TestPacerStepsOnceAWindow(t *testing.T) {
 	if p.rate != paceStart {
 		t.Errorf("the rate moved within a window: %.0f", p.rate)
 	}
-	if d := p.pause(now, 100, 1<<20); d != time.Second/2 {
+	if d := p.pause(now, 100, paceStart/4); d != time.Second/2 {
 		t.Errorf("a second page at the same moment: %v", d)
 	}
 	if p.pause(now.Add(paceWindow), 1000, 0); p.rate != paceStart*paceCut {

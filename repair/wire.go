@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"fmt"
+	"math/bits"
+	"slices"
 
+	"github.com/quorate/quorate/internal/wire"
 	"github.com/quorate/quorate/ring"
 	"github.com/quorate/quorate/transport"
 	"github.com/quorate/quorate/version"
@@ -13,149 +15,198 @@ import (
 
 // The kinds of message of log exchange. Numbers are part of the node-to-node protocol.
 const (
-	KindCompare transport.Kind = 6 // clock hashes; answered by the clocks that differ
-	KindOpen    transport.Kind = 7 // begin an exchange of one partition; answered by a page
+	KindCompare transport.Kind = 6 // clock hashes; answered by the partitions that differ
+	KindOpen    transport.Kind = 7 // the clocks of some partitions, and an exchange of them
 	KindPage    transport.Kind = 8 // the next page
 	KindEnd     transport.Kind = 9 // the caller gives up
+
+	KindShow transport.Kind = 15 // clocks of sets that the caller holds and owns no more; answered by which of them the receiver has all of
 )
 
 // The refusals of the answering side.
 const (
-	statusLayout  transport.Status = transport.StatusApp + iota // the layouts differ; body: the member table
-	statusFrozen                                                // starting, or a membership change is being decided
+	statusLayout  transport.Status = transport.StatusApp + iota // the views differ; body: what this node knows of table and layouts
+	statusFrozen                                                // starting, or the view is just being swapped
 	statusBusy                                                  // as many exchanges as it serves are open
 	statusUnknown                                               // it does not know the exchange (any more): start again
 	statusStore                                                 // its store failed; body: text
 	statusBad                                                   // not understood; body: text
 )
 
-const wireVersion = 1
+// wireVersion 3 names views by their digests and says of each partition whether its owner holds it; 2 named a layout.
+const wireVersion = 3
 
 // errWire is wrapped by every message that cannot be decoded.
 var errWire = errors.New("repair: malformed message")
 
-// hashed is a partition with the hash of the clock that the sender has of it, for the n that both nodes own.
-type hashed struct {
-	Partition ring.Partition
-	Hash      uint64
-}
-
-// clocked is a partition with a whole clock.
-type clocked struct {
-	Partition ring.Partition
-	Clock     version.Vector
-}
-
-// compare asks for the clocks that differ. Partitions are in order.
+// compare asks whether the clocks of all partitions that both nodes own are equal, for the n that both own: first by one hash of all, then
+// by a hash for each.
 type compare struct {
-	Layout uint64
-	Hashes []hashed
+	Digest uint64
+	Root   uint64
+	Salt   uint64 // what each hash is hashed with once more, so that what looks equal by chance does not do so the next time
+	Width  uint8  // bytes of each hash, 0 if there are none
+	Hashes []byte // in the order of the partitions
 }
 
 func (m *compare) append(b []byte) []byte {
-	b = appendHeader(b, m.Layout)
-	b = binary.AppendUvarint(b, uint64(len(m.Hashes)))
-	for _, h := range m.Hashes {
-		b = binary.AppendUvarint(b, uint64(h.Partition))
-		b = binary.LittleEndian.AppendUint64(b, h.Hash)
+	b = binary.LittleEndian.AppendUint64(appendHeader(b, m.Digest), m.Root)
+	if b = append(b, m.Width); m.Width == 0 {
+		return b
 	}
-	return b
+	return append(binary.LittleEndian.AppendUint64(b, m.Salt), m.Hashes...)
 }
 
 func decodeCompare(b []byte) (compare, error) {
-	d := decoder{b: b}
-	m := compare{Layout: d.header()}
-	for range d.uvarint(ring.MaxPartitions) {
-		h := hashed{Partition: d.partition(), Hash: d.u64()}
-		if n := len(m.Hashes); n > 0 && m.Hashes[n-1].Partition >= h.Partition {
-			d.fail("partitions out of order")
+	d := decoder{wire.Read(b)}
+	m := compare{Digest: d.header(), Root: d.U64(), Width: d.Byte()}
+	if m.Width > 8 {
+		d.Fail("hashes of more than 8 bytes")
+	} else if m.Width > 0 {
+		m.Salt, m.Hashes = d.U64(), d.Take(uint64(d.Left()))
+		if len(m.Hashes) == 0 || len(m.Hashes)%int(m.Width) != 0 {
+			d.Fail("cut short")
 		}
-		if d.err != nil {
-			break
-		}
-		m.Hashes = append(m.Hashes, h)
 	}
-	return m, d.end()
+	return m, d.End(errWire)
 }
 
-// compared is the answer: the clocks that differ, in the order of partitions.
+// compared is the answer: whether all is equal, and if hashes of partitions came, which partitions differ.
 type compared struct {
-	Gaining bool
-	Clocks  []clocked
+	Equal      bool
+	Partitions []ring.Partition // ascending
 }
 
 func (m *compared) append(b []byte) []byte {
-	b = append(b, wireVersion, flag(m.Gaining))
-	b = binary.AppendUvarint(b, uint64(len(m.Clocks)))
-	for i := range m.Clocks {
-		b = binary.AppendUvarint(b, uint64(m.Clocks[i].Partition))
-		b = version.AppendVector(b, m.Clocks[i].Clock)
+	return appendPartitions(append(b, wireVersion, flag(m.Equal)), m.Partitions)
+}
+
+func decodeCompared(b []byte) (compared, error) {
+	d := decoder{wire.Read(b)}
+	d.version()
+	m := compared{Equal: d.Bool(), Partitions: d.partitions()}
+	return m, d.End(errWire)
+}
+
+// open asks for the clocks of some partitions, for the n that both nodes own, as far as they differ from what the caller believes them to be
+// (its own, at first), holes left aside; and, if Hold is set, begins an exchange of them. Of a former owner, which has shown what it holds, it asks for
+// the n from Least on.
+type open struct {
+	Digest     uint64
+	Hold       bool
+	Former     bool
+	Partitions []ring.Partition // ascending
+	Least      []uint8          // with Former: by partition
+	Columns    []uint64         // hashes of the columns of what it believes; a power of two of them
+}
+
+func (m *open) append(b []byte) []byte {
+	b = appendPartitions(append(appendHeader(b, m.Digest), flag(m.Hold), flag(m.Former)), m.Partitions)
+	b = append(b, m.Least...)
+	b = append(b, byte(bits.Len(uint(len(m.Columns)))-1))
+	for _, h := range m.Columns {
+		b = binary.LittleEndian.AppendUint64(b, h)
 	}
 	return b
 }
 
-func decodeCompared(b []byte) (compared, error) {
-	d := decoder{b: b}
-	d.version()
-	m := compared{Gaining: d.flag()}
-	for range d.uvarint(ring.MaxPartitions) {
-		c := clocked{Partition: d.partition(), Clock: d.vector()}
-		if n := len(m.Clocks); n > 0 && m.Clocks[n-1].Partition >= c.Partition {
-			d.fail("partitions out of order")
-		}
-		if d.err != nil {
-			break
-		}
-		m.Clocks = append(m.Clocks, c)
-	}
-	return m, d.end()
-}
-
-// open begins an exchange. Clock is the caller's synced clock, for the n that both own.
-type open struct {
-	Layout    uint64
-	Partition ring.Partition
-	Clock     version.Vector
-}
-
-func (m *open) append(b []byte) []byte {
-	b = binary.AppendUvarint(appendHeader(b, m.Layout), uint64(m.Partition))
-	return version.AppendVector(b, m.Clock)
-}
-
 func decodeOpen(b []byte) (open, error) {
-	d := decoder{b: b}
-	m := open{Layout: d.header(), Partition: d.partition(), Clock: d.vector()}
-	return m, d.end()
+	d := decoder{wire.Read(b)}
+	m := open{Digest: d.header(), Hold: d.Bool(), Former: d.Bool(), Partitions: d.partitions()}
+	if m.Former {
+		m.Least = d.leasts(len(m.Partitions))
+	}
+	if n := d.Byte(); n > maxColumnBits || int(1)<<n > d.Left()/8 {
+		d.Fail("bad number of columns")
+	} else {
+		m.Columns = d.hashes(1 << n)
+	}
+	return m, d.End(errWire)
 }
 
-// next asks for the page after a cursor, or ends the exchange.
+// opened is the answer: the columns that differ, and their entries in the answerer's clocks, a row for each partition asked for.
+type opened struct {
+	Session uint64 // of the exchange, 0 if none was asked for
+	Holds   []bool // a partition each: whether the answerer holds all that it owns there
+	Differ  []bool // as many as columns were compared
+	Rows    []version.Vector
+	Holed   [][]version.Entry // of the other columns, the entries with holes
+}
+
+func (m *opened) append(b []byte) []byte {
+	b = binary.LittleEndian.AppendUint64(append(b, wireVersion), m.Session)
+	b = appendBits(b, m.Holds)
+	return appendSparse(appendTable(appendBits(b, m.Differ), m.Rows), m.Holed)
+}
+
+// decodeOpened decodes the answer to an open of so many partitions and columns.
+func decodeOpened(b []byte, partitions, columns int) (opened, error) {
+	d := decoder{wire.Read(b)}
+	d.version()
+	m := opened{Session: d.U64(), Holds: d.bits(partitions), Differ: d.bits(columns)}
+	if m.Rows = d.table(partitions); !d.Failed() && slices.ContainsFunc(m.Rows, func(row version.Vector) bool { return !within(row, m.Differ) }) {
+		d.Fail("entries of a column that is equal")
+	}
+	m.Holed = d.sparse(partitions)
+	return m, d.End(errWire)
+}
+
+// next asks for a page. The first one says what is wanted: of which of the exchange's partitions, and what the caller has there of the actors of
+// whom it lacks something; of the others it has all that the snapshot's clock has. Later ones say after which record.
 type next struct {
-	Layout  uint64
+	Digest  uint64
 	Session uint64
-	After   version.Dot // the zero dot: from the beginning
+	First   bool
+	Wanted  []bool            // with First: one for each of the partitions
+	Known   [][]version.Entry // with First: one for each that is wanted
+	At      ring.Partition
+	After   version.Dot
 }
 
 func (m *next) append(b []byte) []byte {
-	b = binary.LittleEndian.AppendUint64(appendHeader(b, m.Layout), m.Session)
-	return appendDot(b, m.After)
+	b = binary.LittleEndian.AppendUint64(appendHeader(b, m.Digest), m.Session)
+	b = append(b, flag(m.First))
+	if m.First {
+		b = binary.AppendUvarint(b, uint64(len(m.Wanted)))
+		return appendSparse(appendBits(b, m.Wanted), m.Known)
+	}
+	return appendDot(binary.AppendUvarint(b, uint64(m.At)), m.After)
 }
 
 func decodeNext(b []byte) (next, error) {
-	d := decoder{b: b}
-	m := next{Layout: d.header(), Session: d.u64(), After: d.dot()}
-	return m, d.end()
+	d := decoder{wire.Read(b)}
+	m := next{Digest: d.header(), Session: d.U64(), First: d.Bool()}
+	if !m.First {
+		m.At, m.After = d.partition(), d.dot()
+		return m, d.End(errWire)
+	}
+	m.Wanted = d.bits(int(d.Uvarint(ring.MaxPartitions)))
+	rows := 0
+	for _, wanted := range m.Wanted {
+		if wanted {
+			rows++
+		}
+	}
+	m.Known = d.sparse(rows)
+	return m, d.End(errWire)
 }
 
-// page is the answer to open and next.
+// page is the answer to next. Partitions come one after the other; those that were wanted and lie before At, or all if it is the last page, are
+// finished with it.
 type page struct {
-	Session  uint64
-	Gaining  bool
 	Last     bool           // nothing follows, and the session is gone
 	Pressure uint32         // how slow client requests are at the sender, in percent of what is usual; 0: there are too few to tell
-	Clock    version.Vector // of the snapshot, for the n that both own; in the first page only
-	After    version.Dot    // the cursor for the next page
-	Records  []logged
+	At       ring.Partition // with After: the cursor for the next page
+	After    version.Dot
+	Sections []section
+}
+
+// section is a run of records of one partition, in stored form under the snapshot's clock. Beneath is what that says of the n that the caller
+// does not own: the caller needs it to make the records full.
+type section struct {
+	Partition ring.Partition
+	Beneath   version.Vector
+	Records   []logged
 }
 
 // logged is one record of a page.
@@ -165,169 +216,92 @@ type logged struct {
 }
 
 func (m *page) append(b []byte) []byte {
-	b = append(b, wireVersion, flag(m.Gaining), flag(m.Last))
-	b = binary.LittleEndian.AppendUint64(b, m.Session)
+	b = append(b, wireVersion, flag(m.Last))
 	b = binary.AppendUvarint(b, uint64(m.Pressure))
-	b = appendDot(b, m.After)
-	b = version.AppendVector(b, m.Clock)
-	b = binary.AppendUvarint(b, uint64(len(m.Records)))
-	for i := range m.Records {
-		r := &m.Records[i]
-		b = appendString(b, r.Bucket)
-		b = appendString(b, r.Key)
-		enc := version.AppendRecord(nil, r.Record)
-		b = binary.AppendUvarint(b, uint64(len(enc)))
-		b = append(b, enc...)
+	b = appendDot(binary.AppendUvarint(b, uint64(m.At)), m.After)
+	b = binary.AppendUvarint(b, uint64(len(m.Sections)))
+	var enc []byte
+	for i := range m.Sections {
+		s := &m.Sections[i]
+		b = version.AppendVector(binary.AppendUvarint(b, uint64(s.Partition)), s.Beneath)
+		b = binary.AppendUvarint(b, uint64(len(s.Records)))
+		for k := range s.Records {
+			r := &s.Records[k]
+			b = wire.AppendText(wire.AppendText(b, r.Bucket), r.Key)
+			enc = version.AppendRecord(enc[:0], r.Record)
+			b = append(binary.AppendUvarint(b, uint64(len(enc))), enc...)
+		}
 	}
 	return b
 }
 
 func decodePage(b []byte) (page, error) {
-	d := decoder{b: b}
+	d := decoder{wire.Read(b)}
 	d.version()
-	m := page{Gaining: d.flag(), Last: d.flag(), Session: d.u64(), Pressure: uint32(d.uvarint(1 << 31)), After: d.dot(), Clock: d.vector()}
-	for range d.uvarint(uint64(len(d.b))) {
-		r := logged{Bucket: d.string(maxBucket), Key: d.string(maxKey)}
-		enc := bytes.Clone(d.take(d.uvarint(uint64(len(d.b))))) // the store's cache keeps values: not the whole page with each
-		if d.err == nil {
-			var err error
-			if r.Record, err = version.DecodeRecord(enc); err != nil {
-				d.err = fmt.Errorf("%w: %w", errWire, err)
+	m := page{Last: d.Bool(), Pressure: uint32(d.Uvarint(1 << 31)), At: d.partition(), After: d.dot()}
+	for range d.Uvarint(ring.MaxPartitions) {
+		s := section{Partition: d.partition(), Beneath: d.vector()}
+		for range d.Uvarint(uint64(d.Left())) {
+			s.Records = append(s.Records, d.logged())
+			if d.Failed() {
+				break
 			}
 		}
-		if d.err == nil && (r.Bucket == "" || r.Key == "") {
-			d.fail("empty bucket or key")
-		}
-		if d.err != nil {
+		if d.Failed() {
 			break
 		}
-		m.Records = append(m.Records, r)
+		m.Sections = append(m.Sections, s)
 	}
-	return m, d.end()
+	return m, d.End(errWire)
 }
 
-// The bounds of what a message may carry; those of the client API.
-const (
-	maxBucket = 64
-	maxKey    = 1024
-)
-
-func appendHeader(b []byte, layout uint64) []byte {
-	return binary.LittleEndian.AppendUint64(append(b, wireVersion), layout)
-}
-
-func appendDot(b []byte, d version.Dot) []byte {
-	b = binary.LittleEndian.AppendUint64(append(b, d.Actor.N), uint64(d.Actor.ID))
-	return binary.LittleEndian.AppendUint64(b, d.Counter)
-}
-
-func appendString(b []byte, s string) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
-}
-
-func flag(set bool) byte {
-	if set {
-		return 1
+func (d *decoder) logged() logged {
+	r := logged{Bucket: d.Text(maxBucket), Key: d.Text(maxKey)}
+	enc := bytes.Clone(d.Take(d.Uvarint(uint64(d.Left())))) // the store's cache keeps values: not the whole page with each
+	if !d.Failed() && (r.Bucket == "" || r.Key == "") {
+		d.Fail("empty bucket or key")
 	}
-	return 0
-}
-
-// decoder reads a message front to back; the first fault sticks and every later read returns zero.
-type decoder struct {
-	b   []byte
-	err error
-}
-
-func (d *decoder) fail(why string) {
-	if d.err == nil {
-		d.err = fmt.Errorf("%w: %s", errWire, why)
+	if !d.Failed() {
+		var err error
+		if r.Record, err = version.DecodeRecord(enc); err != nil {
+			d.Fail(err.Error())
+		}
 	}
-	d.b = nil
+	return r
 }
 
-func (d *decoder) take(n uint64) []byte {
-	if n > uint64(len(d.b)) {
-		d.fail("cut short")
-		return nil
-	}
-	p := d.b[:n]
-	d.b = d.b[n:]
-	return p
+// show tells an owner what the caller holds of sets that it owns no more: their clocks, for the n that the receiver owns.
+type show struct {
+	Digest     uint64
+	Partitions []ring.Partition // ascending
+	Least      []uint8          // by partition: the least n that is shown
+	Clocks     []version.Vector // by partition
 }
 
-func (d *decoder) version() {
-	if v := d.u8(); d.err == nil && v != wireVersion {
-		d.fail(fmt.Sprintf("format version %d, this node speaks %d", v, wireVersion))
-	}
+func (m *show) append(b []byte) []byte {
+	b = append(appendPartitions(appendHeader(b, m.Digest), m.Partitions), m.Least...)
+	return appendTable(b, m.Clocks)
 }
 
-func (d *decoder) header() uint64 {
+func decodeShow(b []byte) (show, error) {
+	d := decoder{wire.Read(b)}
+	m := show{Digest: d.header(), Partitions: d.partitions()}
+	m.Least = d.leasts(len(m.Partitions))
+	m.Clocks = d.table(len(m.Partitions))
+	return m, d.End(errWire)
+}
+
+// shown is the answer: what is not there yet, the receiver fetches from the caller, and is to be shown again.
+type shown struct {
+	Held []bool // by partition: all that was shown is on the receiver's disk, or superseded there
+}
+
+func (m *shown) append(b []byte) []byte { return appendBits(append(b, wireVersion), m.Held) }
+
+// decodeShown decodes the answer to a show of so many partitions.
+func decodeShown(b []byte, partitions int) (shown, error) {
+	d := decoder{wire.Read(b)}
 	d.version()
-	return d.u64()
-}
-
-func (d *decoder) u8() byte {
-	if p := d.take(1); p != nil {
-		return p[0]
-	}
-	return 0
-}
-
-func (d *decoder) flag() bool {
-	v := d.u8()
-	if v > 1 {
-		d.fail("bad flag")
-	}
-	return v == 1
-}
-
-func (d *decoder) u64() uint64 {
-	if p := d.take(8); p != nil {
-		return binary.LittleEndian.Uint64(p)
-	}
-	return 0
-}
-
-func (d *decoder) uvarint(limit uint64) uint64 {
-	v, n := binary.Uvarint(d.b)
-	if n <= 0 || v > limit {
-		d.fail("bad number")
-		return 0
-	}
-	d.b = d.b[n:]
-	return v
-}
-
-func (d *decoder) partition() ring.Partition {
-	return ring.Partition(d.uvarint(ring.MaxPartitions - 1))
-}
-
-func (d *decoder) string(limit uint64) string { return string(d.take(d.uvarint(limit))) }
-
-func (d *decoder) dot() version.Dot {
-	dot := version.Dot{Actor: version.Actor{N: d.u8(), ID: version.ActorID(d.u64())}, Counter: d.u64()}
-	if dot.Actor.N > version.MaxN || dot.Counter > version.MaxCounter {
-		d.fail("bad dot")
-	}
-	return dot
-}
-
-func (d *decoder) vector() version.Vector {
-	if d.err != nil {
-		return version.Vector{}
-	}
-	v, rest, err := version.DecodeVector(d.b)
-	if err != nil {
-		d.err, d.b = fmt.Errorf("%w: %w", errWire, err), nil
-		return version.Vector{}
-	}
-	d.b = rest
-	return v
-}
-
-func (d *decoder) end() error {
-	if d.err == nil && len(d.b) > 0 {
-		d.fail("trailing bytes")
-	}
-	return d.err
+	m := shown{Held: d.bits(partitions)}
+	return m, d.End(errWire)
 }

@@ -5,21 +5,26 @@ import (
 	"errors"
 	"fmt"
 	"math"
+
+	"github.com/quorate/quorate/internal/wire"
 )
 
 // ErrCorrupt is returned for bytes that Encode did not write.
 var ErrCorrupt = errors.New("ring: corrupt member table")
 
-// tableFormat is the version of the encoding. docs/formats.md describes it.
-const tableFormat = 1
+// tableFormat is the version of the encoding. docs/formats.md describes it. In format 1 rows had flags besides, for who had still to fetch what it owned.
+const (
+	tableFormat      = 2
+	tableFormatFlags = 1
+)
 
-// minRow is the length of the shortest row: incarnation, four empty strings and a name of one byte, weight, state, flags, epoch and a zero ReplacedBy.
-const minRow = 16 + 2 + 1 + 1 + 1 + 3 + 1 + 1 + 16
+// minRow is the length of the shortest row: incarnation, four empty strings and a name of one byte, weight, state, epoch and a zero ReplacedBy.
+const minRow = 16 + 2 + 1 + 1 + 1 + 3 + 1 + 16
 
 // Encode is the one encoding of t: equal tables have equal bytes.
 func (t Table) Encode() []byte {
 	b := []byte{tableFormat}
-	b = appendString(b, t.cluster)
+	b = wire.AppendText(b, t.cluster)
 	b = binary.AppendUvarint(b, uint64(t.partitions))
 	b = append(b, t.founder[:]...)
 	b = binary.AppendUvarint(b, uint64(len(t.rows)))
@@ -31,49 +36,40 @@ func (t Table) Encode() []byte {
 
 func appendMember(b []byte, m Member) []byte {
 	b = append(b, m.ID[:]...)
-	b = appendString(b, m.Name)
-	b = appendString(b, m.Zone)
+	b = wire.AppendText(b, m.Name)
+	b = wire.AppendText(b, m.Zone)
 	b = binary.AppendUvarint(b, uint64(m.Weight))
-	b = append(b, byte(m.State), flagsOf(m))
-	b = appendString(b, m.Addrs.Gossip)
-	b = appendString(b, m.Addrs.RPC)
-	b = appendString(b, m.Addrs.HTTP)
+	b = append(b, byte(m.State))
+	b = wire.AppendText(b, m.Addrs.Gossip)
+	b = wire.AppendText(b, m.Addrs.RPC)
+	b = wire.AppendText(b, m.Addrs.HTTP)
 	b = binary.AppendUvarint(b, m.Addrs.Epoch)
 	return append(b, m.ReplacedBy[:]...)
 }
 
+// The flags of a row in format 1: it took the place of a namesake with an empty disk, and has fetched what that place holds.
 const (
 	flagFresh  = 1 << 0
 	flagSynced = 1 << 1
 )
 
-func flagsOf(m Member) byte {
-	var flags byte
-	if m.Fresh {
-		flags |= flagFresh
-	}
-	if m.Synced {
-		flags |= flagSynced
-	}
-	return flags
-}
+// ErrUnsynced is returned for a table of format 1 with a member that owns without having fetched what it owns. Format 2 cannot say that.
+var ErrUnsynced = errors.New("ring: a member had not fetched what it owns when this table was saved by an older version; let that version finish first")
 
-func appendString(b []byte, s string) []byte {
-	b = binary.AppendUvarint(b, uint64(len(s)))
-	return append(b, s...)
-}
-
-// DecodeTable reads what Encode wrote, from a peer or from disk. Anything else, be it another spelling of the same table, is ErrCorrupt. It does not keep b.
+// DecodeTable reads what Encode wrote, from a peer or from disk, in this version or an older one. Anything else, be it another spelling of the same table, is ErrCorrupt,
+// and ErrUnsynced what cannot be said any more. It does not keep b.
 func DecodeTable(b []byte) (Table, error) {
-	r := reader{rest: b}
-	if format := r.byte(); !r.failed && format != tableFormat {
+	r := reader{Reader: wire.Read(b)}
+	format := r.Byte()
+	if !r.Failed() && format != tableFormat && format != tableFormatFlags {
 		return Table{}, fmt.Errorf("%w: format %d, this node knows %d", ErrCorrupt, format, tableFormat)
 	}
-	t := Table{cluster: r.string(MaxName), partitions: int(r.uvarint(MaxPartitions)), founder: r.id()}
-	count := int(r.uvarint(MaxMembers))
+	r.flags = format == tableFormatFlags
+	t := Table{cluster: r.Text(MaxName), partitions: int(r.Uvarint(MaxPartitions)), founder: r.id()}
+	count := int(r.Uvarint(MaxMembers))
 	// A count that the bytes cannot hold must not make us allocate for it.
-	if r.failed || count > len(r.rest)/minRow {
-		return Table{}, fmt.Errorf("%w: header, or %d rows in %d bytes", ErrCorrupt, count, len(r.rest))
+	if r.Failed() || count > r.Left()/minRow {
+		return Table{}, fmt.Errorf("%w: header, or %d rows in %d bytes", ErrCorrupt, count, r.Left())
 	}
 	if t.cluster != "" && CheckName(t.cluster) != nil || t.partitions != 0 && CheckPartitions(t.partitions) != nil {
 		return Table{}, fmt.Errorf("%w: cluster %q with %d partitions", ErrCorrupt, t.cluster, t.partitions)
@@ -84,8 +80,11 @@ func DecodeTable(b []byte) (Table, error) {
 	var last ID
 	for i := range count {
 		m := r.member()
-		if r.failed {
+		if r.Failed() {
 			return Table{}, fmt.Errorf("%w: row %d", ErrCorrupt, i)
+		}
+		if r.unsynced && !m.State.Gone() {
+			return Table{}, fmt.Errorf("%w: %s", ErrUnsynced, m.Name)
 		}
 		if err := m.Validate(); err != nil {
 			return Table{}, fmt.Errorf("%w: row %d: %w", ErrCorrupt, i, err)
@@ -96,61 +95,33 @@ func DecodeTable(b []byte) (Table, error) {
 		last = m.ID
 		t.rows = append(t.rows, m)
 	}
-	if len(r.rest) > 0 {
-		return Table{}, fmt.Errorf("%w: %d bytes too many", ErrCorrupt, len(r.rest))
+	if r.Left() > 0 {
+		return Table{}, fmt.Errorf("%w: %d bytes too many", ErrCorrupt, r.Left())
 	}
 	return t, nil
 }
 
-// reader takes a table's bytes apart. After a failure it stays failed and reads zeros, so that a caller checks once a row.
+// reader reads a table.
 type reader struct {
-	rest   []byte
-	failed bool
+	wire.Reader
+	flags    bool // rows have flags
+	unsynced bool // as those of the last row say
 }
 
 func (r *reader) member() Member {
-	m := Member{ID: r.id(), Name: r.string(MaxName), Zone: r.string(MaxName), Weight: uint32(r.uvarint(MaxWeight)), State: State(r.byte())}
-	flags := r.byte()
-	r.failed = r.failed || flags&^(flagFresh|flagSynced) != 0
-	m.Fresh, m.Synced = flags&flagFresh != 0, flags&flagSynced != 0
-	m.Addrs = Addrs{Gossip: r.string(MaxAddr), RPC: r.string(MaxAddr), HTTP: r.string(MaxAddr), Epoch: r.uvarint(math.MaxUint64)}
+	m := Member{ID: r.id(), Name: r.Text(MaxName), Zone: r.Text(MaxName), Weight: uint32(r.Uvarint(MaxWeight)), State: State(r.Byte())}
+	if r.flags {
+		flags := r.Byte()
+		r.Check(flags&^(flagFresh|flagSynced) == 0, "bad flags")
+		r.unsynced = flags == flagFresh
+	}
+	m.Addrs = Addrs{Gossip: r.Text(MaxAddr), RPC: r.Text(MaxAddr), HTTP: r.Text(MaxAddr), Epoch: r.Uvarint(math.MaxUint64)}
 	m.ReplacedBy = r.id()
 	return m
 }
 
-func (r *reader) take(n int) []byte {
-	if r.failed || n > len(r.rest) {
-		r.failed = true
-		return nil
-	}
-	taken := r.rest[:n]
-	r.rest = r.rest[n:]
-	return taken
-}
-
-func (r *reader) byte() byte {
-	if b := r.take(1); len(b) == 1 {
-		return b[0]
-	}
-	return 0
-}
-
 func (r *reader) id() ID {
 	var id ID
-	copy(id[:], r.take(len(id)))
+	copy(id[:], r.Take(uint64(len(id))))
 	return id
 }
-
-// uvarint reads a number of at most limit in its shortest form.
-func (r *reader) uvarint(limit uint64) uint64 {
-	v, n := binary.Uvarint(r.rest)
-	// A last byte of zero beyond the first says that fewer bytes would have done.
-	if r.failed || n <= 0 || n > 1 && r.rest[n-1] == 0 || v > limit {
-		r.failed = true
-		return 0
-	}
-	r.rest = r.rest[n:]
-	return v
-}
-
-func (r *reader) string(limit int) string { return string(r.take(int(r.uvarint(uint64(limit))))) }

@@ -2,13 +2,15 @@
 //
 // A key's hash falls into one of Q equal partitions of the hash space (Hash, PartitionOf). A Table lists the incarnations that were ever part of the cluster and how
 // far each has come. A Layout, computed from a table, orders the members for each partition: for a key of n replicas the first n are its owners, the
-// rest its fallbacks. Whether a member answers just now is no concern of this package: one that does not is an owner all the same.
+// rest its fallbacks. Whether a member answers just now is no concern of this package: one that does not is an owner all the same. Which layouts count, and from which owners, is
+// package layouts' to say: it makes a table of owners for each, and the table of all members only repeats what came of it.
 //
 // # Invariants
 //
 //  1. Tables are a lattice: Merge is commutative, associative and idempotent, and With never takes knowledge back. Each part of a row is merged by an
 //     operation that is all three (a maximum, a disjunction, a choice by a total order), and a table is their product. (TestMergeIsALattice)
-//  2. Equal tables have equal bytes, and only Encode's bytes are decoded; nothing that a peer or a disk sends panics. (TestCodecRoundTrip, FuzzDecodeTable)
+//  2. Equal tables have equal bytes, and only Encode's bytes are decoded, and those of the format before it; nothing that a peer or a disk sends panics. (TestCodecRoundTrip,
+//     TestDecodeFormat1, FuzzDecodeTable)
 //  3. A layout is a function of the set of members that own, in whatever order they came, on every kind of processor: its arithmetic is on integers,
 //     and on floats only by operations whose every bit IEEE 754 fixes. (TestLayoutIsAFunctionOfTheSet, TestLayoutGolden)
 //  4. Names place, incarnations own: a namesake takes exactly the places of the one before it, under another layout hash. (TestNamesakesTakeTheSamePlaces)

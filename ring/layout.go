@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/cespare/xxhash/v2"
+
+	"github.com/quorate/quorate/internal/wire"
 )
 
 // MaxReplicas is the largest n of a key.
@@ -55,8 +57,8 @@ func (l *Layout) computeHash() uint64 {
 	b := binary.AppendUvarint(nil, uint64(l.partitions))
 	for _, m := range l.members {
 		b = append(b, m.ID[:]...)
-		b = appendString(b, m.Name)
-		b = appendString(b, m.Zone)
+		b = wire.AppendText(b, m.Name)
+		b = wire.AppendText(b, m.Zone)
 		b = binary.AppendUvarint(b, uint64(m.Weight))
 	}
 	return xxhash.Sum64(b)

@@ -17,7 +17,8 @@ const (
 	MaxWeight = 1000 // beyond this ratio the smallest member would hold nothing even at 4,096 partitions
 )
 
-// State is how far a member has come. It only grows, so every order of hearing about changes ends in the same state.
+// State is how far a member has come. It only grows, so every order of hearing about changes ends in the same state. Who owns data the layouts say (package
+// layouts); of incarnations that they know, a table's states only repeat it.
 type State uint8
 
 // The states, in their order.
@@ -26,7 +27,7 @@ const (
 	Active                    // owns its share ("member" in the status)
 	Leaving                   // still owns, and is handing over
 	Left                      // handed everything over and went
-	Removed                   // declared lost by an operator
+	Removed                   // declared lost by an operator, and that counts
 	Replaced                  // its disk was lost: a namesake with another incarnation took its place
 )
 
@@ -60,14 +61,9 @@ type Member struct {
 	State      State
 	Addrs      Addrs
 
-	// Fresh is set when the member took the place of a namesake with an empty disk, Synced once it has fetched what that place holds. Both only ever become true.
-	Fresh, Synced bool
 	// ReplacedBy is the incarnation that took this one's place, for a member that is Replaced.
 	ReplacedBy ID
 }
-
-// Gaining reports whether the member has still to fetch what it owns: it counts for w and not for r, and never answers from its emptiness.
-func (m Member) Gaining() bool { return m.Fresh && !m.Synced }
 
 // Validate reports, wrapping ErrInvalid, why m cannot be a row of a table.
 func (m Member) Validate() error {
@@ -134,8 +130,6 @@ func (m Member) join(other Member) Member {
 		out = other
 	}
 	out.State = max(m.State, other.State)
-	out.Fresh = m.Fresh || other.Fresh
-	out.Synced = m.Synced || other.Synced
 	if out.ReplacedBy = m.ReplacedBy; m.ReplacedBy.Compare(other.ReplacedBy) < 0 {
 		out.ReplacedBy = other.ReplacedBy
 	}
@@ -165,9 +159,6 @@ func (m Member) String() string {
 	}
 	if m.Weight != 1 {
 		fmt.Fprintf(&b, " weight=%d", m.Weight)
-	}
-	if m.Gaining() {
-		b.WriteString(" gaining")
 	}
 	if !m.ReplacedBy.IsZero() {
 		fmt.Fprintf(&b, " replaced-by=%s", m.ReplacedBy.Short())

@@ -216,7 +216,7 @@ func TestNamesakesTakeTheSamePlaces(t *testing.T) {
 	before := layoutOf(t, DefaultPartitions, members)
 	old := members[4]
 	fresh := old
-	fresh.ID, fresh.Fresh = testID(99), true
+	fresh.ID = testID(99)
 	members[4].State, members[4].ReplacedBy = Replaced, fresh.ID
 	after := layoutOf(t, DefaultPartitions, append(members, fresh))
 	if before.Hash() == after.Hash() {

@@ -94,8 +94,8 @@ func (t Table) find(id ID) (int, bool) {
 	return slices.BinarySearchFunc(t.rows, id, func(m Member, id ID) int { return m.ID.Compare(id) })
 }
 
-// ByName is the present member of that name. Should two incarnations be present under one name, which lasts only until one is known to be replaced, it is
-// the one that placement uses: an owner rather than one that is joining, one with its data rather than one that is gaining, then the smaller ID.
+// ByName is the present member of that name. Should two incarnations be present under one name, which lasts only until one gives way, it is
+// the one that placement uses: an owner rather than one that is joining, then the smaller ID.
 func (t Table) ByName(name string) (Member, bool) {
 	var best Member
 	found := false
@@ -111,12 +111,7 @@ func (t Table) ByName(name string) (Member, bool) {
 }
 
 // supersedes reports whether m takes the place of its namesake. Rows are compared in order of ID, so on a tie the one that came first stays.
-func (m Member) supersedes(namesake Member) bool {
-	if m.State.Owns() != namesake.State.Owns() {
-		return m.State.Owns()
-	}
-	return !m.Gaining() && namesake.Gaining()
-}
+func (m Member) supersedes(namesake Member) bool { return m.State.Owns() && !namesake.State.Owns() }
 
 // With is t with m merged into the row of its incarnation. It can therefore add knowledge and never take any back. It fails for a row that is not valid and with ErrFull.
 func (t Table) With(m Member) (Table, error) {

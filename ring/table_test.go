@@ -20,8 +20,6 @@ func drawMember(t *rapid.T) Member {
 		Weight:     rapid.Uint32Range(1, 3).Draw(t, "weight"),
 		State:      State(rapid.Uint8Range(uint8(Joining), uint8(Replaced)).Draw(t, "state")),
 		Addrs:      Addrs{Gossip: text.Draw(t, "gossip"), RPC: text.Draw(t, "rpc"), HTTP: text.Draw(t, "http"), Epoch: rapid.Uint64Range(0, 3).Draw(t, "epoch")},
-		Fresh:      rapid.Bool().Draw(t, "fresh"),
-		Synced:     rapid.Bool().Draw(t, "synced"),
 		ReplacedBy: rapid.SampledFrom([]ID{{}, testID(7), testID(8)}).Draw(t, "replaced by"),
 	}
 }
@@ -109,7 +107,7 @@ func TestWithIsMergeOfOneRow(t *testing.T) {
 			t.Fatalf("with:\n%v\nmerged:\n%v", with, merged)
 		}
 		old, had := table.Get(m.ID)
-		if got, found := with.Get(m.ID); !found || got.State < m.State || had && got.State < old.State || m.Synced && !got.Synced {
+		if got, found := with.Get(m.ID); !found || got.State < m.State || had && got.State < old.State {
 			t.Fatalf("%v and %v became %v", old, m, got)
 		}
 	})
@@ -134,8 +132,8 @@ func TestMergeOrderOfManyRows(t *testing.T) {
 }
 
 func TestByName(t *testing.T) {
-	row := func(id uint64, state State, fresh bool) Member {
-		return Member{ID: testID(id), Name: "a", Weight: 1, State: state, Fresh: fresh}
+	row := func(id uint64, state State) Member {
+		return Member{ID: testID(id), Name: "a", Weight: 1, State: state}
 	}
 	for _, test := range []struct {
 		name string
@@ -143,11 +141,10 @@ func TestByName(t *testing.T) {
 		want uint64 // 0: none
 	}{
 		{"nobody", nil, 0},
-		{"gone", []Member{row(1, Left, false), row(2, Removed, false), row(3, Replaced, false)}, 0},
-		{"successor", []Member{row(1, Replaced, false), row(2, Active, true)}, 2},
-		{"owner before joining", []Member{row(1, Joining, false), row(2, Leaving, true)}, 2},
-		{"data before none", []Member{row(1, Active, true), row(2, Active, false)}, 2},
-		{"smaller incarnation", []Member{row(2, Active, false), row(1, Active, false)}, 1},
+		{"gone", []Member{row(1, Left), row(2, Removed), row(3, Replaced)}, 0},
+		{"successor", []Member{row(1, Replaced), row(2, Active)}, 2},
+		{"owner before joining", []Member{row(1, Joining), row(2, Leaving)}, 2},
+		{"smaller incarnation", []Member{row(2, Active), row(1, Active)}, 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			table := tableOf(t, 8, test.rows)

@@ -24,6 +24,9 @@ type saved struct{ base, highest uint64 }
 // A dot that came need not be written into the actor's clock at once: its log entry tells of it, and opening adds the log to the
 // clocks. The clock must be written before the entry goes, or if there is none because the version was superseded on arrival.
 // Overwritten versions are mostly older than the clock that is on the disk, so of four entries a write costs three.
+//
+// An entry is written when its version comes and removed when that goes, by turns, never written twice in a row (invariant 2). So a single delete
+// removes it, which ends with the entry it meets in the next flush or compaction and does not sink to the lowest level.
 func (p *partition) fill(b *pebble.Batch, l *locator, ch *change, received []version.Dot, record []byte) {
 	// A batch in memory accepts everything: its errors come from Apply.
 	_ = b.Set(l.enc, record, nil)
@@ -45,7 +48,7 @@ func (p *partition) fill(b *pebble.Batch, l *locator, ch *change, received []ver
 	}
 	for i := range ch.before.Versions {
 		if d := ch.before.Versions[i].Dot; !ch.after.Has(d) {
-			op := b.DeleteDeferred(logKeyLen)
+			op := b.SingleDeleteDeferred(logKeyLen)
 			putLogKey(op.Key, l.Partition, d)
 			_ = op.Finish()
 			if d.Counter > p.saved[d.Actor].base {

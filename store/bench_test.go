@@ -130,6 +130,58 @@ func BenchmarkUpdate(b *testing.B) {
 	}
 }
 
+// BenchmarkStand is a write that a fallback coordinates, of keys that it mostly holds already; and, beside it, how long it takes to open a store that
+// holds 100,000 of them.
+func BenchmarkStand(b *testing.B) {
+	for _, size := range []int{100, 1024} {
+		b.Run(fmt.Sprintf("size=%d", size), func(b *testing.B) {
+			s := benchStore(b, nil)
+			keys, value := benchNames(benchKeys), benchValue(size)
+			targets := []ring.ID{owner(1), owner(2), owner(3)}
+			var hlc version.HLC
+			stand := func(k Key) error {
+				res, err := s.StandUpdate(k, 3, targets, func(local version.Record, dot version.Dot) (version.Record, error) {
+					return version.Supersede(local, version.Write{Dot: dot, Mode: version.LWW, Value: value, Stamp: hlc.Next(benchTime, local.MaxStamp(), dot.Actor.ID)})
+				})
+				if err != nil {
+					return err
+				}
+				return res.Commit.Wait()
+			}
+			var next atomic.Int64
+			var fill sync.WaitGroup
+			for range benchWriters {
+				fill.Go(func() {
+					for i := next.Add(1) - 1; i < benchKeys; i = next.Add(1) - 1 {
+						if err := stand(keys[i]); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			}
+			fill.Wait()
+			run(b, benchWriters, func(_ int, r *rand.Rand) error { return stand(keys[r.IntN(len(keys))]) })
+			b.StopTimer()
+			o := s.opts
+			o.Dir += "-copy"
+			if err := s.cur.Load().db.Checkpoint(o.Dir); err != nil {
+				b.Fatal(err)
+			}
+			begun := time.Now()
+			again, err := Open(o)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(float64(time.Since(begun).Milliseconds()), "open-ms")
+			if got := again.HandOffs(); got.Count != benchKeys {
+				b.Errorf("%+v", got)
+			}
+			mustClose(b, again)
+		})
+	}
+}
+
 // BenchmarkApply is a replica's share of a write: what a coordinator made in one store is applied to another.
 func BenchmarkApply(b *testing.B) {
 	for _, size := range []int{100, 1024} {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"strings"
 	"sync"
 	"unsafe"
 
@@ -102,11 +103,38 @@ func (c *cache) put(hash uint64, key []byte, r version.Record) {
 	e.rec, e.size = r, size
 	s.link(e)
 	for s.used += size; s.used > s.max; {
-		last := s.ring.prev
-		s.used -= last.size
-		last.unlink()
-		delete(s.entries, last.hash)
+		s.forget(s.ring.prev)
 	}
+}
+
+// remove forgets whatever is kept under the hash.
+func (c *cache) remove(hash uint64) {
+	s := c.shard(hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.entries[hash]; e != nil {
+		s.forget(e)
+	}
+}
+
+// removePrefix forgets all records whose keys start so. It looks at everything that is kept.
+func (c *cache) removePrefix(prefix []byte) {
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		for _, e := range s.entries {
+			if strings.HasPrefix(e.key, string(prefix)) {
+				s.forget(e)
+			}
+		}
+		s.mu.Unlock()
+	}
+}
+
+func (s *cacheShard) forget(e *cached) {
+	s.used -= e.size
+	e.unlink()
+	delete(s.entries, e.hash)
 }
 
 func (e *cached) unlink() { e.prev.next, e.next.prev = e.next, e.prev }

@@ -72,8 +72,68 @@ func checkStore(t testing.TB, s *Store, known issuedDots) {
 			t.Fatalf("partition %d: log entries without a live version: %v", p, left)
 		}
 	}
+	checkHandOffs(t, e)
 	if known != nil {
 		checkClocks(t, e, known)
+	}
+}
+
+// checkHandOffs adds up the hand-offs and compares that with the sums, in memory and on the disk.
+func checkHandOffs(t testing.TB, e *epoch) {
+	t.Helper()
+	type sums struct{ count, bytes uint64 }
+	found := make(map[ring.Partition]sums)
+	entries := make(map[Owed]uint64)
+	var total sums
+	err := scanPrefix(e.db, prefixHandOff, func(key, value []byte) error {
+		k, ok := parseKey(prefixHandOff, key)
+		if !ok {
+			return fmt.Errorf("hand-off key %x", key)
+		}
+		h, err := decodeHandOff(bytes.Clone(value))
+		if err != nil {
+			return err
+		}
+		size := uint64(len(key) + len(value))
+		found[k.Partition] = sums{found[k.Partition].count + 1, found[k.Partition].bytes + size}
+		total = sums{total.count + 1, total.bytes + size}
+		for _, id := range h.targets {
+			entries[Owed{Partition: k.Partition, Owner: id}]++
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatalf("hand-offs: %v", err)
+	}
+	fresh := epoch{db: e.db, parts: make([]partition, len(e.parts)), opts: e.opts}
+	if err := fresh.loadHandOffs(); err != nil {
+		t.Fatalf("sums of hand-offs: %v", err)
+	}
+	for _, e := range []*epoch{e, &fresh} {
+		if got := (sums{uint64(e.handOffs.count.Load()), uint64(e.handOffs.bytes.Load())}); got != total {
+			t.Fatalf("hand-offs: %+v in all, found %+v", got, total)
+		}
+		owed := 0
+		for p := range e.parts {
+			st := e.parts[p].stand
+			if st == nil {
+				st = newStanding()
+			}
+			if got := (sums{st.count, st.bytes}); got != found[ring.Partition(p)] {
+				t.Fatalf("hand-offs of partition %d: %+v, found %+v", p, got, found[ring.Partition(p)])
+			}
+			for id, d := range st.owed {
+				if d.entries != entries[Owed{Partition: ring.Partition(p), Owner: id}] {
+					t.Fatalf("partition %d owes %d hand-offs to %v, found %d", p, d.entries, id, entries[Owed{Partition: ring.Partition(p), Owner: id}])
+				}
+				if d.entries > 0 {
+					owed++
+				}
+			}
+		}
+		if owed != len(entries) {
+			t.Fatalf("%d debts, found %d", owed, len(entries))
+		}
 	}
 }
 

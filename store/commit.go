@@ -8,7 +8,7 @@ import (
 	"github.com/quorate/quorate/internal/mutation"
 )
 
-// Commit is a write on its way to the disk. Whoever gets one from Update or Apply must call Wait, once at least.
+// Commit is a write on its way to the disk. Whoever gets one from Update or Apply must call Wait or Then, once at least.
 type Commit struct {
 	epoch *epoch
 	batch *pebble.Batch // nil once synced
@@ -51,6 +51,14 @@ func (c *Commit) Wait() error {
 	c.settle(err)
 	c.epoch.pending.unsynced.Add(-1)
 	return err
+}
+
+// Then calls fn with what Wait would return, once: before it returns if that is known, and otherwise on the goroutine that all callers of
+// this epoch share. So fn must not block: nobody else is told meanwhile. It may be called on nil, and during and after Close.
+func (c *Commit) Then(fn func(error)) {
+	if c == nil || c.done.Load() || !c.epoch.completions.add(c, fn) {
+		fn(c.Wait())
+	}
 }
 
 // settle makes err the outcome, once.

@@ -102,7 +102,7 @@ func hammer(t *testing.T, f *facts, stores []*Store, k Key, r *rand.Rand) {
 	}
 	res, err := other.Apply(k, rec)
 	if err == nil {
-		err = res.Commit.Wait()
+		err = await(res.Commit, r.IntN(2) == 0)
 	}
 	if err != nil {
 		t.Error(err)

@@ -24,10 +24,26 @@ type facts struct {
 	metas       map[string]string
 	known       issuedDots // every dot that was given to a version, acknowledged or not
 	actors      map[version.ActorID]bool
+	// held are the dots of hand-offs that left the store, as records or acknowledged, and were not delivered to anybody since.
+	held map[Key][]version.Dot
 }
 
 func newFacts() *facts {
-	return &facts{dots: map[Key][]version.Dot{}, clocks: map[ring.Partition]version.Vector{}, metas: map[string]string{}, known: issuedDots{}, actors: map[version.ActorID]bool{}}
+	return &facts{dots: map[Key][]version.Dot{}, clocks: map[ring.Partition]version.Vector{}, metas: map[string]string{}, known: issuedDots{}, actors: map[version.ActorID]bool{}, held: map[Key][]version.Dot{}}
+}
+
+// standing notes a hand-off that was acknowledged or shown. The caller holds the lock.
+func (f *facts) standing(k Key, r version.Record) {
+	for i := range r.Versions {
+		f.held[k] = append(f.held[k], r.Versions[i].Dot)
+	}
+}
+
+// delivering notes that hand-offs may be gone from now on. The caller holds the lock.
+func (f *facts) delivering(page []HandOff) {
+	for _, h := range page {
+		delete(f.held, h.Key)
+	}
 }
 
 func (f *facts) copy() *facts {
@@ -37,6 +53,9 @@ func (f *facts) copy() *facts {
 	c.incarnation = f.incarnation
 	for k, d := range f.dots {
 		c.dots[k] = slices.Clone(d)
+	}
+	for k, d := range f.held {
+		c.held[k] = slices.Clone(d)
 	}
 	for p, v := range f.clocks {
 		c.clocks[p] = v.Clone()
@@ -56,7 +75,7 @@ func (f *facts) note(do func()) {
 }
 
 func (f *facts) opened(s *Store) {
-	f.note(func() { f.incarnation = s.Incarnation(); f.actors[s.Actor()] = true })
+	f.note(func() { f.incarnation = s.Incarnation(); f.actors[s.Actor()], f.actors[s.StandActor()] = true, true })
 }
 
 func (f *facts) shown(k Key, r version.Record) {
@@ -76,8 +95,8 @@ func (f *facts) check(t *testing.T, o Options) {
 	}
 	defer mustClose(t, s)
 	f.checkOpen(t, s)
-	if f.actors[s.Actor()] {
-		t.Fatalf("actor %v was used before", s.Actor())
+	if f.actors[s.Actor()] || f.actors[s.StandActor()] {
+		t.Fatalf("actor %v or %v was used before", s.Actor(), s.StandActor())
 	}
 	// It must also go on from here.
 	var dot version.Dot
@@ -109,6 +128,17 @@ func (f *facts) checkOpen(t *testing.T, s *Store) {
 			}
 		}
 	}
+	for k, dots := range f.held {
+		r, _, err := s.StandGet(k)
+		if err != nil {
+			t.Fatalf("hand-off of %q: %v", k.Key, err)
+		}
+		for _, d := range dots {
+			if !r.Covers(d) {
+				t.Fatalf("hand-off of %q: dot %v had left the store and is gone: %v", k.Key, d, r)
+			}
+		}
+	}
 	for p, clock := range f.clocks {
 		if !s.Clock(p).CoversAll(clock) {
 			t.Fatalf("partition %d: the clock %v was reported and is now %v", p, clock, s.Clock(p))
@@ -133,7 +163,7 @@ func workload(s *Store, f *facts, partitions, rounds int) {
 			f.note(func() { f.known.add(k.Partition, d) })
 			return put(mode, fmt.Sprint("value of ", d), nil, &dot)(local, d)
 		})
-		if err == nil && wait && res.Commit.Wait() == nil {
+		if err == nil && wait && await(res.Commit, r.IntN(2) == 0) == nil {
 			f.shown(k, res.Record)
 		}
 	}
@@ -178,10 +208,21 @@ func workload(s *Store, f *facts, partitions, rounds int) {
 				return true
 			})
 		}
+		standWorkload(s, f, partitions, r)
 		if i%11 == 10 { // a flush brings in tables, a new log and the manifest
 			flush(s)
 		}
 	}
+}
+
+// await is Commit.Wait, by way of Then if told is set.
+func await(c *Commit, told bool) error {
+	if !told {
+		return c.Wait()
+	}
+	done := make(chan error, 1)
+	c.Then(func(err error) { done <- err })
+	return <-done
 }
 
 // flush waits until what was written is in tables, if the disk lets it.

@@ -17,15 +17,22 @@ import (
 // epoch is one opening of the database: everything that must not outlive a disk failure. A failed epoch goes on answering reads of
 // what is certainly on the disk until the next one can be opened.
 type epoch struct {
-	opts    *Options
-	db      *pebble.DB
-	gate    *gate
-	actor   version.ActorID
-	parts   []partition
-	pending *pending
-	cache   *cache
-	stats   *counters
-	snaps   snapshots
+	opts        *Options
+	db          *pebble.DB
+	gate        *gate
+	actor       version.ActorID
+	stand       version.ActorID // the fallback actor: of what this node coordinates in the place of owners
+	parts       []partition
+	pending     *pending
+	completions *completions
+	cache       *cache
+	stats       *counters
+	snaps       snapshots
+	// handOffs are the sums of all partitions; any is set as soon as one has anything.
+	handOffs struct {
+		count, bytes atomic.Int64
+		any          atomic.Bool
+	}
 
 	// users counts the calls inside, plus retiring once no more are let in. idle is closed when the last one has left after that.
 	users    atomic.Int64
@@ -43,6 +50,9 @@ type partition struct {
 	saved map[version.Actor]saved
 	// last is the newest commit of the partition.
 	last *Commit
+	// stand is what it holds for others, nil if it never held anything.
+	stand *standing
+	dropping
 	// scratch is where the writer encodes a record.
 	scratch []byte
 	_       [64]byte // neighbours are locked by other cores
@@ -76,6 +86,7 @@ func (e *epoch) retire() (err error) {
 		e.gate.beginClose()
 		<-e.idle
 		err = firstError(e.endSnapshots(), e.db.Close())
+		e.completions.close()
 	})
 	return err
 }

@@ -33,6 +33,10 @@ var (
 	ErrElided = errors.New("store: a version lacks its value")
 	// ErrTooLarge: the record is larger than Options.MaxRecord.
 	ErrTooLarge = errors.New("store: record too large")
+	// ErrHandOffSpace: the hand-offs would take more than Options.MaxHandOffs. Nothing was written.
+	ErrHandOffSpace = errors.New("store: no room for hand-offs")
+	// ErrReopened: the store was opened anew since the opening that was named. Nothing was written.
+	ErrReopened = errors.New("store: opened anew since")
 	// ErrKey: the partition does not exist, or the bucket is empty or holds a zero byte.
 	ErrKey = errors.New("store: invalid key")
 )

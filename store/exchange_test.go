@@ -38,8 +38,8 @@ func begin(into, from *Store, p ring.Partition, least uint8) (*pull, error) {
 func (x *pull) page(records int) error {
 	var commits []*Commit
 	var merge error
-	last, end, err := x.from.Page(x.want, x.last, func(k Key, r version.Record) bool {
-		res, err := x.into.Mend(k, r)
+	last, end, err := x.from.Page(x.at, x.want, x.last, func(k Key, r version.Record) bool {
+		res, err := x.into.Mend(k, r.Fill(x.from.Clock(x.at)))
 		if merge = err; err != nil {
 			return false
 		}
@@ -64,7 +64,7 @@ func (x *pull) finish() error {
 			return errors.Join(err, x.from.Close())
 		}
 	}
-	return firstError(x.into.Adopt(x.at, x.from.Clock().AtLeast(x.want.Least)), x.from.Close())
+	return firstError(x.into.Adopt(x.at, x.from.Clock(x.at).AtLeast(x.want.Least)), x.from.Close())
 }
 
 // TestSnapshotIsOneMoment: what is written after the snapshot was taken is in none of its pages, and what was there is in one.
@@ -90,10 +90,10 @@ func TestSnapshotIsOneMoment(t *testing.T) {
 		mustWait(t, mustUpdate(t, s, keyOf(fmt.Sprint("k", 19-page), 1), 3, put(version.LWW, "new", nil, nil)).Commit)
 		mustWait(t, mustUpdate(t, s, keyOf(fmt.Sprint("later", page), 1), 3, put(version.LWW, "new", nil, nil)).Commit)
 		left := 3
-		last, end, err := snap.Page(Wanted{Least: 1}, from, func(k Key, r version.Record) bool {
+		last, end, err := snap.Page(0, Wanted{Least: 1}, from, func(k Key, r version.Record) bool {
 			got[k.Key] = values(r)[0]
 			for _, d := range r.Versions {
-				if !r.Covers(d.Dot) {
+				if !r.Fill(snap.Clock(0)).Covers(d.Dot) {
 					t.Fatalf("%q does not cover its own version: %v", k.Key, r)
 				}
 			}
@@ -110,13 +110,13 @@ func TestSnapshotIsOneMoment(t *testing.T) {
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Fatalf("pages held %v, want %v", got, want)
 	}
-	if !snap.Clock().Equal(clock) {
-		t.Fatalf("the snapshot's clock %v, at its moment it was %v", snap.Clock(), clock)
+	if !snap.Clock(0).Equal(clock) {
+		t.Fatalf("the snapshot's clock %v, at its moment it was %v", snap.Clock(0), clock)
 	}
 	if err := errors.Join(snap.Close(), snap.Close()); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := snap.Page(Wanted{Least: 1}, version.Dot{}, nil); !errors.Is(err, ErrClosed) {
+	if _, _, err := snap.Page(0, Wanted{Least: 1}, version.Dot{}, nil); !errors.Is(err, ErrClosed) {
 		t.Fatalf("a page of a closed snapshot: %v", err)
 	}
 }
@@ -147,11 +147,11 @@ func TestPageSendsWhatIsWanted(t *testing.T) {
 	}{
 		{Wanted{Known: known, Least: 1}, "[two three4 many]"},
 		{Wanted{Known: known, Least: 3}, "[three4 many]"},
-		{Wanted{Known: snap.Clock(), Least: 1}, "[]"},
+		{Wanted{Known: snap.Clock(0), Least: 1}, "[]"},
 		{Wanted{Known: known, Least: 4}, "[]"},
 	} {
 		keys := []string{}
-		_, end, err := snap.Page(c.want, version.Dot{}, func(k Key, r version.Record) bool { keys = append(keys, k.Key); return true })
+		_, end, err := snap.Page(0, c.want, version.Dot{}, func(k Key, r version.Record) bool { keys = append(keys, k.Key); return true })
 		if err != nil || !end || fmt.Sprint(keys) != c.keys {
 			t.Errorf("least %d: %v, end %v, %v; want %s", c.want.Least, keys, end, err, c.keys)
 		}
@@ -166,7 +166,7 @@ func TestSnapshotEndsWithItsEpoch(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustClose(t, s)
-	if _, _, err := snap.Page(Wanted{Least: 1}, version.Dot{}, nil); !errors.Is(err, ErrClosed) {
+	if _, _, err := snap.Page(0, Wanted{Least: 1}, version.Dot{}, nil); !errors.Is(err, ErrClosed) {
 		t.Fatalf("a page after the store was closed: %v", err)
 	}
 	if err := snap.Close(); err != nil {
@@ -244,6 +244,7 @@ func TestExchangeHistories(t *testing.T) {
 					open = append(open[:i], open[i+1:]...)
 				}
 			},
+			"compact": func(t *rapid.T) { compact(t, m.stores[store.Draw(t, "store")]) },
 			"reopen": func(t *rapid.T) {
 				i := store.Draw(t, "store")
 				if err := m.stores[i].Close(); err != nil {
@@ -496,7 +497,7 @@ func exchangeFailsAt(t *testing.T, at int) bool {
 			}
 		}
 		if p.ended {
-			_ = x.Adopt(0, p.from.Clock())
+			_ = x.Adopt(0, p.from.Clock(0))
 		}
 		_ = p.from.Close()
 	}

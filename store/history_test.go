@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"testing"
@@ -19,6 +20,7 @@ type model struct {
 	exact  []map[Key]version.Record
 	known  issuedDots
 	sent   []message
+	byKey  map[Key][]version.Dot // every dot that was given to a key
 }
 
 // message is a record on its way: as the store gave it away, and as the model has it.
@@ -58,7 +60,13 @@ func (m *model) update(i int, k Key, mode version.Mode, read bool, n uint8) {
 	if err != nil {
 		return
 	}
+	if m.known[k.Partition][w.Dot] {
+		m.t.Fatalf("dot %v was used twice", w.Dot)
+	}
 	m.known.add(k.Partition, w.Dot)
+	if m.byKey != nil {
+		m.byKey[k] = append(m.byKey[k], w.Dot)
+	}
 	m.exact[i][k] = next
 	m.check(i, k, res.Record)
 	if err := res.Commit.Wait(); err != nil {
@@ -133,6 +141,8 @@ func TestHistories(t *testing.T) {
 					m.sent = append(m.sent, message{k, r, m.exact[i][k]})
 				}
 			},
+			"flush":   func(t *rapid.T) { flush(m.stores[store.Draw(t, "store")]) },
+			"compact": func(t *rapid.T) { compact(t, m.stores[store.Draw(t, "store")]) },
 			"reopen": func(t *rapid.T) {
 				i := store.Draw(t, "store")
 				if err := m.stores[i].Close(); err != nil {
@@ -156,6 +166,13 @@ func TestHistories(t *testing.T) {
 			}
 		}
 	})
+}
+
+// compact rewrites all tables.
+func compact(t *rapid.T, s *Store) {
+	if err := s.cur.Load().db.Compact(context.Background(), []byte{0}, []byte{0xff}, false); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // rapidTB lets checks that take a testing.TB run inside a property.

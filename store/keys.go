@@ -15,7 +15,10 @@ import (
 //	c | partition 2 | n 1 | actor 8                  → format 1 | base and detached intervals of that actor;
 //	                                                    its log entries add to it
 //	g | partition 2 | n 1 | leaf                     → reserved: digests of the anti-entropy tree
-//	f | …                                            → reserved: hand-offs of a fallback
+//	h | partition 2 | n 1                            → format 1: there is something of the n in c, or in d
+//	f | partition 2 | bucket | 0x00 | key            → format 1 | targets | own dots | record, full: a hand-off, see appendHandOff
+//	o | partition 2                                  → format 1 | how many hand-offs the partition has, and their bytes
+//	o | partition 2 | owner 16                       → format 2 | how many of them are for that owner, and the dots that it is to adopt
 //	m | name                                         → format 1 | value; names under "store/" are the store's own
 //
 // Every value starts with a byte that names its format.
@@ -23,12 +26,20 @@ const (
 	prefixRecord = 'd'
 	prefixLog    = 'l'
 	prefixClock  = 'c'
+	prefixDigest = 'g'
+	prefixHeld   = 'h'
 	prefixMeta   = 'm'
+
+	prefixHandOff = 'f'
+	prefixOwed    = 'o'
 
 	valueFormat = 1
 
 	logKeyLen   = 1 + 2 + 1 + 8 + 8
 	clockKeyLen = 1 + 2 + 1 + 8
+	setKeyLen   = 1 + 2 + 1
+	sumsKeyLen  = 1 + 2
+	owedKeyLen  = sumsKeyLen + len(ring.ID{})
 )
 
 // Key names a record. The partition must be the one that the ring computes for bucket and key; the store does not check it.
@@ -49,8 +60,11 @@ func appendRecordKey(dst []byte, k Key) []byte {
 }
 
 // parseRecordKey is the inverse of appendRecordKey. A bucket holds no zero byte, so the first one ends it.
-func parseRecordKey(b []byte) (Key, bool) {
-	if len(b) < 4 || b[0] != prefixRecord {
+func parseRecordKey(b []byte) (Key, bool) { return parseKey(prefixRecord, b) }
+
+// parseKey takes a key apart that names a record, under one of the prefixes that have such keys.
+func parseKey(prefix byte, b []byte) (Key, bool) {
+	if len(b) < 4 || b[0] != prefix {
 		return Key{}, false
 	}
 	bucket, key, ok := bytes.Cut(b[3:], []byte{0})
@@ -91,6 +105,35 @@ func parseClockKey(b []byte) (ring.Partition, version.Actor, bool) {
 	}
 	return ring.Partition(binary.BigEndian.Uint16(b[1:])),
 		version.Actor{N: b[3], ID: version.ActorID(binary.BigEndian.Uint64(b[4:]))}, true
+}
+
+// setKey is where that begins, under a prefix, which belongs to the set (p, n).
+func setKey(prefix byte, p ring.Partition, n uint8) []byte {
+	return []byte{prefix, byte(p >> 8), byte(p), n}
+}
+
+func parseSetKey(b []byte) (p ring.Partition, n uint8, ok bool) {
+	if len(b) != setKeyLen || b[3] < 1 || b[3] > version.MaxN {
+		return 0, 0, false
+	}
+	return ring.Partition(binary.BigEndian.Uint16(b[1:])), b[3], true
+}
+
+// owedKey is where it stands what is owed to an owner, or, for the zero ID, what a partition's hand-offs add up to.
+func owedKey(p ring.Partition, owner ring.ID) []byte {
+	key := binary.BigEndian.AppendUint16([]byte{prefixOwed}, uint16(p))
+	if owner.IsZero() {
+		return key
+	}
+	return append(key, owner[:]...)
+}
+
+func parseOwedKey(b []byte) (p ring.Partition, owner ring.ID, ok bool) {
+	if len(b) < sumsKeyLen || b[0] != prefixOwed {
+		return 0, ring.ID{}, false
+	}
+	copy(owner[:], b[sumsKeyLen:])
+	return ring.Partition(binary.BigEndian.Uint16(b[1:])), owner, len(b) == sumsKeyLen || len(b) == owedKeyLen && !owner.IsZero()
 }
 
 func metaKey(name string) []byte { return append([]byte{prefixMeta}, name...) }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/quorate/quorate/internal/mutation"
 	"github.com/quorate/quorate/version"
@@ -72,7 +73,7 @@ func probe(o *Options) error {
 // openEpoch opens the database behind a new gate, loads its clocks and draws an actor.
 func (s *Store) openEpoch() (*epoch, error) {
 	e := &epoch{opts: &s.opts, gate: newGate(s.opts.FS, s.tableFailed), parts: make([]partition, s.opts.Partitions), pending: newPending(),
-		cache: newCache(s.opts.RecordCache), stats: &s.stats, idle: make(chan struct{}),
+		completions: newCompletions(), cache: newCache(s.opts.RecordCache), stats: &s.stats, idle: make(chan struct{}),
 		snaps: snapshots{open: make(map[*Snapshot]struct{})}}
 	db, err := pebble.Open(s.opts.Dir, pebbleOptions(&s.opts, e.gate, &s.stats, s.lock, &e.pending.unsynced))
 	if err != nil {
@@ -80,7 +81,8 @@ func (s *Store) openEpoch() (*epoch, error) {
 		return nil, openError(s.opts.Dir, firstError(e.gate.err(), err))
 	}
 	e.db = db
-	err = e.loadClocks()
+	go e.completions.run() // until retire
+	err = firstError(e.loadClocks(), e.loadHeld(), e.loadHandOffs())
 	if err == nil {
 		s.empty.Store(e.isEmpty())
 		err = firstError(s.identify(e), e.gate.err())
@@ -88,12 +90,15 @@ func (s *Store) openEpoch() (*epoch, error) {
 	if err != nil {
 		return nil, errors.Join(openError(s.opts.Dir, err), e.retire())
 	}
-	if mutation.ReuseDot {
-		e.actor = version.ActorID(binary.BigEndian.Uint64(s.identity.incarnation[:]))
-		return e, nil
-	}
 	for e.actor == 0 || e.knows(e.actor) {
 		e.actor = version.ActorID(s.opts.Rand())
+	}
+	for e.stand == 0 || e.stand == e.actor || e.knows(e.stand) {
+		e.stand = version.ActorID(s.opts.Rand())
+	}
+	if mutation.ReuseDot {
+		e.actor = version.ActorID(binary.BigEndian.Uint64(s.identity.incarnation[:]))
+		e.goOn()
 	}
 	return e, nil
 }
@@ -153,7 +158,7 @@ func (s *Store) identify(e *epoch) error {
 
 func (e *epoch) isEmpty() bool {
 	for i := range e.parts {
-		if !e.parts[i].clock.IsEmpty() {
+		if !e.parts[i].clock.IsEmpty() || e.parts[i].stand != nil {
 			return false
 		}
 	}
@@ -168,8 +173,22 @@ func (e *epoch) knows(id version.ActorID) bool {
 				return true
 			}
 		}
+		if st := e.parts[i].stand; st != nil && st.knows(id) {
+			return true
+		}
 	}
 	return false
+}
+
+// goOn takes up the counters of the actor where the clocks end.
+func (e *epoch) goOn() {
+	for i := range e.parts {
+		for _, entry := range e.parts[i].clock.Entries() {
+			if entry.Actor.ID == e.actor {
+				e.parts[i].use(entry.Actor.N, entry.Base)
+			}
+		}
+	}
 }
 
 // Under load a short pause after a sync lets more writes share the next one, and their acknowledgements one packet: 8 % more writes
@@ -208,11 +227,18 @@ func pebbleOptions(o *Options, g *gate, stats *counters, lock *pebble.Lock, unsy
 		// 10 bits a key: one in a hundred reads of an absent key opens a block in vain.
 		p.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
+	// What is flushed is soon rewritten.
+	p.Levels[0].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
+	p.Levels[1].Compression = func() *sstable.CompressionProfile { return sstable.SnappyCompression }
+	var failed atomic.Int64 // when work in the background failed last, in Unix nanoseconds
 	p.EventListener = &pebble.EventListener{
 		BackgroundError: func(err error) {
 			stats.background.Add(1)
-			o.Logger.Warn("store: flush or compaction failed, will be tried again", "err", err)
+			o.Logger.Warn("store: work in the background failed, will be tried again", "err", err)
+			failed.Store(time.Now().UnixNano())
+			pauseTableStats()
 		},
+		TableCreated: func(info pebble.TableCreateInfo) { pauseCompaction(info.Reason, time.Unix(0, failed.Load())) },
 		DataCorruption: func(info pebble.DataCorruptionInfo) {
 			stats.corrupt.Add(1)
 			o.Logger.Error("store: damaged table", "detail", info.String())

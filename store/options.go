@@ -31,6 +31,8 @@ type Options struct {
 	MaxRecord int
 	// MaxDetached bounds the detached intervals kept in the clock of a partition; forgetting more is safe.
 	MaxDetached int
+	// MaxHandOffs bounds the bytes of keys and values that are kept for owners which this node stood in for.
+	MaxHandOffs int
 }
 
 // DefaultOptions returns the numbers that the product runs with, for a directory that the caller still has to name.
@@ -50,10 +52,13 @@ func DefaultOptions() Options {
 		// What a processor's cache holds: a search in a memtable of 64 MiB misses it at every step, and three of them cost a write more
 		// than the flushes that they save. Measured from 2 to 64 MiB (docs/performance.md).
 		MemTable: 4 << 20,
-		// The largest value a client may send several times over, so that siblings can be read and resolved.
-		MaxRecord: 64 << 20,
+		// The largest value a client may send several times over, so that siblings can be read and resolved; and with the rest of a page it
+		// still fits a message between nodes (transport's MaxFrame, 64 MiB), or catching up would end at it.
+		MaxRecord: 63 << 20,
 		// Holes come from lost messages and close when logs are exchanged; 1,024 of them are 16 KiB.
 		MaxDetached: 1024,
+		// Three minutes of 50,000 small writes a second, and little of any disk.
+		MaxHandOffs: 1 << 30,
 	}
 }
 
@@ -78,6 +83,8 @@ func (o *Options) Validate() error {
 		return fmt.Errorf("store: records of up to %d bytes: want 1 KiB to 1 GiB", o.MaxRecord)
 	case o.MaxDetached < 1:
 		return fmt.Errorf("store: %d detached intervals: want at least 1", o.MaxDetached)
+	case o.MaxHandOffs < 0:
+		return fmt.Errorf("store: %d bytes of hand-offs: want none or more", o.MaxHandOffs)
 	}
 	return ring.CheckPartitions(o.Partitions)
 }

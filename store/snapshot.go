@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -10,13 +11,12 @@ import (
 	"github.com/quorate/quorate/version"
 )
 
-// Snapshot is one moment of one partition: records, log and clock of a state that is wholly on the disk. It holds back the deletion of
+// Snapshot is one moment of some partitions: records, logs and clocks of a state that is wholly on the disk. It holds back the deletion of
 // what compactions have replaced, so it must be closed; it ends by itself when the store is closed or reopened. It is safe for
 // concurrent use.
 type Snapshot struct {
-	epoch     *epoch
-	partition ring.Partition
-	clock     version.Vector
+	epoch  *epoch
+	clocks map[ring.Partition]version.Vector
 
 	mu sync.Mutex // held while a page is read, so that nothing is closed under it
 	db *pebble.Snapshot
@@ -28,32 +28,44 @@ type snapshots struct {
 	open map[*Snapshot]struct{}
 }
 
-// Snapshot takes the present moment of a partition, and waits until it is on the disk.
-func (s *Store) Snapshot(p ring.Partition) (*Snapshot, error) {
+// Snapshot takes the present moment of some partitions, and waits until it is on the disk. For as long as it takes to begin, none of them
+// is written to.
+func (s *Store) Snapshot(partitions ...ring.Partition) (*Snapshot, error) {
 	e, err := s.enterRead()
 	if err != nil {
 		return nil, err
 	}
 	defer e.leave()
-	if int(p) >= len(e.parts) {
-		return nil, fmt.Errorf("%w: partition %d of %d", ErrKey, p, len(e.parts))
+	// In one order everywhere: a reader that waits for a lock behind a writer, and holds one that another such reader waits for, would never end.
+	at := slices.Compact(slices.Sorted(slices.Values(partitions)))
+	if n := len(at); n > 0 && int(at[n-1]) >= len(e.parts) {
+		return nil, fmt.Errorf("%w: partition %d of %d", ErrKey, at[n-1], len(e.parts))
 	}
-	part := &e.parts[p]
-	part.mu.RLock()
-	snap := &Snapshot{epoch: e, partition: p, clock: part.clock.Clone(), db: e.db.NewSnapshot()}
-	last := part.last
-	part.mu.RUnlock()
+	snap := &Snapshot{epoch: e, clocks: make(map[ring.Partition]version.Vector, len(at))}
+	last := make([]*Commit, 0, len(at))
+	for _, p := range at {
+		part := &e.parts[p]
+		part.mu.RLock()
+		snap.clocks[p] = part.clock.Clone()
+		last = append(last, part.last)
+	}
+	snap.db = e.db.NewSnapshot()
+	for _, p := range at {
+		e.parts[p].mu.RUnlock()
+	}
 	e.snaps.mu.Lock()
 	e.snaps.open[snap] = struct{}{}
 	e.snaps.mu.Unlock()
-	if err := last.Wait(); err != nil {
-		return nil, firstError(err, snap.end())
+	for _, c := range last {
+		if err := c.Wait(); err != nil {
+			return nil, firstError(err, snap.end())
+		}
 	}
 	return snap, nil
 }
 
-// Clock is the partition's clock at that moment. The caller must not change it.
-func (s *Snapshot) Clock() version.Vector { return s.clock }
+// Clock is a partition's clock at that moment, empty for a partition that the snapshot is not of. The caller must not change it.
+func (s *Snapshot) Clock(p ring.Partition) version.Vector { return s.clocks[p] }
 
 // Close gives the snapshot up. The second time it does nothing.
 func (s *Snapshot) Close() error {
@@ -103,10 +115,11 @@ type Wanted struct {
 // wants reports whether a live version's dot is asked for.
 func (w *Wanted) wants(d version.Dot) bool { return d.Actor.N >= w.Least && !w.Known.Covers(d) }
 
-// Page calls fn for the records of which a version is wanted, in the order of the log (n, actor, counter), each once, beginning after
-// the dot from (the zero dot: at the beginning), until fn returns false. It returns the last dot that fn was called for, to go on from,
-// and whether it came to the end. Records are whole and in full form, filled by the snapshot's clock; they may be kept.
-func (s *Snapshot) Page(w Wanted, from version.Dot, fn func(k Key, r version.Record) bool) (last version.Dot, end bool, err error) {
+// Page calls fn for the records of a partition of which a version is wanted, in the order of the log (n, actor, counter), each once, beginning
+// after the dot from (the zero dot: at the beginning), until fn returns false. It returns the last dot that fn was called for, to go on from,
+// and whether it came to the end. Records are whole, and in stored form under the snapshot's clock: who sends one on has it filled by that
+// clock, here or there. They may be kept.
+func (s *Snapshot) Page(p ring.Partition, w Wanted, from version.Dot, fn func(k Key, r version.Record) bool) (last version.Dot, end bool, err error) {
 	if !s.epoch.enter() {
 		return from, false, firstError(s.epoch.gate.err(), ErrClosed)
 	}
@@ -116,78 +129,81 @@ func (s *Snapshot) Page(w Wanted, from version.Dot, fn func(k Key, r version.Rec
 	if s.db == nil {
 		return from, false, ErrClosed
 	}
-	lower, upper := s.logRange(w.Least, from)
+	if _, held := s.clocks[p]; !held {
+		return from, false, fmt.Errorf("%w: the snapshot is not of partition %d", ErrKey, p)
+	}
+	lower, upper := logRange(p, w.Least, from)
 	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {
 		return from, false, diskError("read the log", err)
 	}
-	last, end, err = s.page(it, &w, from, fn)
+	last, end, err = s.page(p, it, &w, from, fn)
 	if closeErr := it.Close(); err == nil && closeErr != nil {
-		err = s.epoch.readError(Key{Partition: s.partition}, closeErr)
+		err = s.epoch.readError(Key{Partition: p}, closeErr)
 	}
 	return last, end, err
 }
 
-func (s *Snapshot) page(it *pebble.Iterator, w *Wanted, last version.Dot, fn func(Key, version.Record) bool) (version.Dot, bool, error) {
+func (s *Snapshot) page(p ring.Partition, it *pebble.Iterator, w *Wanted, last version.Dot, fn func(Key, version.Record) bool) (version.Dot, bool, error) {
 	for ok := it.First(); ok; {
 		_, dot, parsed := parseLogKey(it.Key())
 		if !parsed {
-			return last, false, s.corrupt(fmt.Sprintf("log key %x", it.Key()))
+			return last, false, s.corrupt(p, fmt.Sprintf("log key %x", it.Key()))
 		}
 		if w.Known.Covers(dot) {
 			known, _ := w.Known.Entry(dot.Actor)
-			ok = it.SeekGE(logKeyAfter(s.partition, dot.Actor, runEnd(known, dot.Counter)))
+			ok = it.SeekGE(logKeyAfter(p, dot.Actor, runEnd(known, dot.Counter)))
 			continue
 		}
-		k, r, err := s.logged(it, dot)
+		k, r, err := s.logged(p, it, dot)
 		if err != nil {
 			return last, false, err
 		}
 		if w.first(&r) == dot {
 			last = dot
-			if !fn(k, r.Fill(s.clock)) {
+			if !fn(k, r.Strip(s.clocks[p])) {
 				return last, false, nil
 			}
 		}
 		ok = it.Next()
 	}
 	if err := it.Error(); err != nil {
-		return last, false, s.epoch.readError(Key{Partition: s.partition}, err)
+		return last, false, s.epoch.readError(Key{Partition: p}, err)
 	}
 	return last, true, nil
 }
 
 // logged reads the record that a log entry names.
-func (s *Snapshot) logged(it *pebble.Iterator, dot version.Dot) (Key, version.Record, error) {
+func (s *Snapshot) logged(p ring.Partition, it *pebble.Iterator, dot version.Dot) (Key, version.Record, error) {
 	name, err := it.ValueAndErr()
 	if err != nil {
-		return Key{}, version.Record{}, s.epoch.readError(Key{Partition: s.partition}, err)
+		return Key{}, version.Record{}, s.epoch.readError(Key{Partition: p}, err)
 	}
 	if len(name) == 0 || name[0] != valueFormat {
-		return Key{}, version.Record{}, s.corrupt(fmt.Sprintf("log entry %v: %x", dot, name))
+		return Key{}, version.Record{}, s.corrupt(p, fmt.Sprintf("log entry %v: %x", dot, name))
 	}
 	enc := make([]byte, 0, len(name)+2)
-	enc = append(enc, prefixRecord, byte(s.partition>>8), byte(s.partition))
+	enc = append(enc, prefixRecord, byte(p>>8), byte(p))
 	enc = append(enc, name[1:]...)
 	k, ok := parseRecordKey(enc)
 	if !ok {
-		return Key{}, version.Record{}, s.corrupt(fmt.Sprintf("log entry %v: %x", dot, name))
+		return Key{}, version.Record{}, s.corrupt(p, fmt.Sprintf("log entry %v: %x", dot, name))
 	}
 	r, err := readRecord(s.db, enc)
 	if errors.Is(err, pebble.ErrNotFound) {
-		return k, version.Record{}, s.corrupt(fmt.Sprintf("log entry %v names %q of bucket %q, which is not there", dot, k.Key, k.Bucket))
+		return k, version.Record{}, s.corrupt(p, fmt.Sprintf("log entry %v names %q of bucket %q, which is not there", dot, k.Key, k.Bucket))
 	}
 	if err != nil {
 		return k, version.Record{}, s.epoch.readError(k, err)
 	}
 	if !r.Has(dot) {
-		return k, version.Record{}, s.corrupt(fmt.Sprintf("log entry %v names %q of bucket %q, which has no such version", dot, k.Key, k.Bucket))
+		return k, version.Record{}, s.corrupt(p, fmt.Sprintf("log entry %v names %q of bucket %q, which has no such version", dot, k.Key, k.Bucket))
 	}
 	return k, r, nil
 }
 
-func (s *Snapshot) corrupt(what string) error {
-	return s.epoch.readError(Key{Partition: s.partition}, fmt.Errorf("%w: %s", ErrCorrupt, what))
+func (s *Snapshot) corrupt(p ring.Partition, what string) error {
+	return s.epoch.readError(Key{Partition: p}, fmt.Errorf("%w: %s", ErrCorrupt, what))
 }
 
 // first is the wanted dot of a record that comes first in the log: the record is sent there, and not again.
@@ -211,10 +227,10 @@ func compareLogged(a, b version.Dot) int {
 }
 
 // logRange bounds the partition's log from n = least on, after the dot from.
-func (s *Snapshot) logRange(least uint8, from version.Dot) (lower, upper []byte) {
-	lower = []byte{prefixLog, byte(s.partition >> 8), byte(s.partition), least}
+func logRange(p ring.Partition, least uint8, from version.Dot) (lower, upper []byte) {
+	lower = []byte{prefixLog, byte(p >> 8), byte(p), least}
 	if from.Counter > 0 {
-		lower = logKeyAfter(s.partition, from.Actor, from.Counter)
+		lower = logKeyAfter(p, from.Actor, from.Counter)
 	}
-	return lower, afterPrefix([]byte{prefixLog, byte(s.partition >> 8), byte(s.partition)})
+	return lower, afterPrefix([]byte{prefixLog, byte(p >> 8), byte(p)})
 }

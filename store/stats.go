@@ -4,7 +4,7 @@ import "sync/atomic"
 
 // counters are kept over all epochs.
 type counters struct {
-	commits, written, corrupt, failures, background, stalls atomic.Uint64
+	commits, written, corrupt, failures, background, stalls, crowded atomic.Uint64
 }
 
 // Stats is a snapshot of the store's counters and sizes.

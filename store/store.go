@@ -86,7 +86,10 @@ func (s *Store) Starts() uint64 { return s.identity.starts }
 // Actor is the writer of new dots. It is drawn anew by every Open, and by every reopening after a disk failure.
 func (s *Store) Actor() version.ActorID { return s.cur.Load().actor }
 
-// Empty reports whether the store holds no record and never did.
+// StandActor is the writer of new dots where this node coordinates in the place of owners. It is drawn as Actor is.
+func (s *Store) StandActor() version.ActorID { return s.cur.Load().stand }
+
+// Empty reports whether the store held no record when it was opened, and was given none since.
 func (s *Store) Empty() bool { return s.empty.Load() && s.stats.commits.Load() == 0 }
 
 // Writable returns nil if writes are taken, and else why not: ErrNoSpace, ErrReadOnly, ErrIO or ErrClosed. Writes come back by

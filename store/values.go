@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"github.com/quorate/quorate/internal/wire"
 	"github.com/quorate/quorate/version"
 )
 
@@ -24,51 +25,42 @@ func appendClock(dst []byte, e version.Entry) []byte {
 
 // decodeClock is the inverse of appendClock. It accepts only what appendClock can have written of an entry in normal form.
 func decodeClock(b []byte, actor version.Actor) (version.Entry, error) {
-	r := varints{rest: b}
-	if r.format(); r.bad {
+	r := varints{wire.Read(b)}
+	if r.format(); r.Failed() {
 		return version.Entry{}, fmt.Errorf("%w: clock of %v", ErrFormat, actor)
 	}
-	e := version.Entry{Actor: actor, Base: r.next(version.MaxCounter)}
-	count := r.next(uint64(len(r.rest)) / 2)
+	e := version.Entry{Actor: actor, Base: r.Uvarint(version.MaxCounter)}
+	count := r.Uvarint(uint64(r.Left()) / 2)
 	if count > 0 {
 		e.Detached = make([]version.Interval, 0, count)
 	}
 	end := e.Base
 	for range count {
-		lo := end + r.next(version.MaxCounter-end)
-		hi := lo + r.next(version.MaxCounter-min(lo, version.MaxCounter))
-		r.bad = r.bad || lo < end+2 // a hole is between any two, or they would be one
+		lo := end + r.Uvarint(version.MaxCounter-end)
+		hi := lo + r.Uvarint(version.MaxCounter-min(lo, version.MaxCounter))
+		r.Check(lo >= end+2, "touching intervals") // a hole is between any two, or they would be one
 		e.Detached = append(e.Detached, version.Interval{Lo: lo, Hi: hi})
 		end = hi
 	}
-	if r.bad || len(r.rest) > 0 || e.Base == 0 && count == 0 {
+	if r.Failed() || r.Left() > 0 || e.Base == 0 && count == 0 {
 		return version.Entry{}, fmt.Errorf("%w: clock of %v", ErrCorrupt, actor)
 	}
 	return e, nil
 }
 
-// varints reads varints that AppendUvarint wrote, in their shortest form. The first one that is not makes it bad for good.
-type varints struct {
-	rest []byte
-	bad  bool
-}
+// varints reads values of this package.
+type varints struct{ wire.Reader }
 
-func (r *varints) format() {
-	if len(r.rest) == 0 || r.rest[0] != valueFormat {
-		r.bad = true
-		return
-	}
-	r.rest = r.rest[1:]
-}
+func (r *varints) format() { r.Check(r.Byte() == valueFormat, "another format") }
 
-func (r *varints) next(most uint64) uint64 {
-	v, n := binary.Uvarint(r.rest)
-	if r.bad || n <= 0 || v > most || n > 1 && r.rest[n-1] == 0 {
-		r.bad = true
-		return 0
+// actor reads the id of an actor with that n.
+func (r *varints) actor(n uint8) version.Actor {
+	a := version.Actor{N: n}
+	if id := r.Take(8); id != nil {
+		a.ID = version.ActorID(binary.BigEndian.Uint64(id))
 	}
-	r.rest = r.rest[n:]
-	return v
+	r.Check(a.ID != 0 && n >= 1 && n <= version.MaxN, "bad actor")
+	return a
 }
 
 // addEntry puts the dots of an entry into a vector.

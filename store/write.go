@@ -48,10 +48,7 @@ func (s *Store) Update(k Key, n uint8, fn UpdateFunc) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	dot := version.Dot{Actor: version.Actor{ID: e.actor, N: n}, Counter: 1}
-	if entry, ok := p.clock.Entry(dot.Actor); ok {
-		dot.Counter = entry.Base + 1
-	}
+	dot := version.Dot{Actor: version.Actor{ID: e.actor, N: n}, Counter: p.used(n) + 1}
 	local := stored.Fill(p.clock)
 	merged, err := fn(local, dot)
 	if err != nil {
@@ -64,6 +61,7 @@ func (s *Store) Update(k Key, n uint8, fn UpdateFunc) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	p.use(n, dot.Counter)
 	return Result{Record: merged, Changed: true, Commit: c}, nil
 }
 
@@ -99,7 +97,7 @@ func (s *Store) merge(k Key, incoming version.Record, check func(local, incoming
 	if err != nil {
 		return Result{}, err
 	}
-	if after, ok := version.Overwrite(stored, incoming, p.clock, e.actor); ok {
+	if after, ok := version.Overwrite(stored, incoming, p.clock, e.actor); ok && !e.issues(after.Versions[0].Dot.Actor) {
 		c, err := e.write(p, &l, &change{before: stored, after: after}, []version.Dot{after.Versions[0].Dot})
 		return Result{Record: after.Fill(p.clock), Changed: err == nil, Commit: c}, err
 	}
@@ -107,7 +105,7 @@ func (s *Store) merge(k Key, incoming version.Record, check func(local, incoming
 	if err := check(local, incoming); err != nil {
 		return Result{Record: local, Commit: e.pending.get(l.hash)}, err
 	}
-	ch, received, err := e.join(p.clock, local, incoming)
+	ch, received, err := e.join(p, local, incoming)
 	if err != nil {
 		return Result{}, err
 	}
@@ -137,14 +135,14 @@ func (ch *change) changesRecord() bool {
 }
 
 // join decides what becomes of a record that another node sent. received are its dots that the clock does not have.
-func (e *epoch) join(clock version.Vector, local, incoming version.Record) (ch *change, received []version.Dot, err error) {
-	if incoming, err = e.trim(clock, local, incoming); err != nil {
+func (e *epoch) join(p *partition, local, incoming version.Record) (ch *change, received []version.Dot, err error) {
+	if incoming, err = e.trim(p, incoming); err != nil {
 		return nil, nil, err
 	}
 	ch = &change{before: local}
 	for i := range incoming.Versions {
 		d := incoming.Versions[i].Dot
-		known := clock.Covers(d)
+		known := p.clock.Covers(d)
 		if !known {
 			received = append(received, d)
 		}
@@ -158,56 +156,67 @@ func (e *epoch) join(clock version.Vector, local, incoming version.Record) (ch *
 		}
 	}
 	ch.after = version.Merge(local, incoming)
-	for i := range ch.after.Versions {
-		if v := &ch.after.Versions[i]; v.Elided {
-			return nil, nil, fmt.Errorf("%w: %v", ErrElided, v.Dot)
-		}
-	}
-	return ch, received, nil
+	return ch, received, checkWhole(&ch.after)
 }
 
-// trim takes out of an incoming record what it cannot know: dots of this store's own actor beyond the last one issued. A version with
+func checkWhole(r *version.Record) error {
+	for i := range r.Versions {
+		if v := &r.Versions[i]; v.Elided {
+			return fmt.Errorf("%w: %v", ErrElided, v.Dot)
+		}
+	}
+	return nil
+}
+
+// trim takes out of an incoming record what it cannot know: dots of this store's own actors beyond the last ones issued. A version with
 // such a dot is refused; a vector is cut, so that a peer's nonsense cannot hide what this store is going to write.
-func (e *epoch) trim(clock version.Vector, local, incoming version.Record) (version.Record, error) {
+func (e *epoch) trim(p *partition, incoming version.Record) (version.Record, error) {
 	for i := range incoming.Versions {
-		if d := incoming.Versions[i].Dot; d.Actor.ID == e.actor && !clock.Covers(d) {
+		if d := incoming.Versions[i].Dot; e.issues(d.Actor) && d.Counter > p.issued(e, d.Actor) {
 			return incoming, fmt.Errorf("%w: %v", ErrFuture, d)
 		}
 	}
 	cut := false
 	for _, entry := range incoming.Vector.Entries() {
-		cut = cut || entry.Actor.ID == e.actor && entry.Highest() > issued(clock, entry.Actor)
+		cut = cut || e.issues(entry.Actor) && entry.Highest() > p.issued(e, entry.Actor)
 	}
 	if !cut {
 		return incoming, nil
 	}
-	var own version.Vector
-	for n := range uint8(version.MaxN) {
-		own.AddBase(version.Actor{ID: e.actor, N: n + 1}, version.MaxCounter)
-	}
-	vector := incoming.Vector.Clone()
-	vector.StripBases(own)
+	var vector version.Vector
 	for _, entry := range incoming.Vector.Entries() {
-		if entry.Actor.ID == e.actor {
-			vector.AddBase(entry.Actor, min(entry.Base, issued(clock, entry.Actor)))
+		if e.issues(entry.Actor) {
+			entry = clip(entry, p.issued(e, entry.Actor))
 		}
-	}
-	// Of its own detached dots, those that are live on either side matter; this store knows everything else of them better.
-	for _, r := range []*version.Record{&local, &incoming} {
-		for i := range r.Versions {
-			if d := r.Versions[i].Dot; d.Actor.ID == e.actor && incoming.Covers(d) {
-				vector.Add(d)
-			}
-		}
+		vector.MergeEntry(entry)
 	}
 	incoming.Vector = vector
 	return incoming, nil
 }
 
-// issued is the last counter that this store's own actor has used: it has no gaps.
-func issued(clock version.Vector, own version.Actor) uint64 {
-	entry, _ := clock.Entry(own)
-	return entry.Base
+// issues reports whether this store alone makes dots of an actor.
+func (e *epoch) issues(a version.Actor) bool { return a.ID == e.actor || a.ID == e.stand }
+
+// issued is the last counter that one of this store's own actors has used: it has no gaps.
+func (p *partition) issued(e *epoch, own version.Actor) uint64 {
+	if own.ID == e.stand {
+		if p.stand == nil || own.N > version.MaxN {
+			return 0
+		}
+		return p.stand.issued[own.N]
+	}
+	return p.used(own.N)
+}
+
+// clip leaves out what an entry says of counters above most.
+func clip(e version.Entry, most uint64) version.Entry {
+	out := version.Entry{Actor: e.Actor, Base: min(e.Base, most)}
+	for _, iv := range e.Detached {
+		if iv.Lo <= most {
+			out.Detached = append(out.Detached, version.Interval{Lo: iv.Lo, Hi: min(iv.Hi, most)})
+		}
+	}
+	return out
 }
 
 // write puts a change into one batch and hands it to the log. received are the dots that the clock did not have. The caller holds the
@@ -223,8 +232,14 @@ func (e *epoch) write(p *partition, l *locator, ch *change, received []version.D
 		}
 		p.clock.Add(d)
 	}
+	if mutation.ClockFromContext {
+		p.clock.Merge(ch.after.Vector)
+	}
 	p.clock.Limit(e.opts.MaxDetached)
-	stored := ch.after.Strip(p.clock)
+	stored := p.strip(ch.after)
+	if p.drop != nil {
+		p.drop.note(l.enc, &ch.before, &ch.after)
+	}
 	enc := version.AppendRecord(p.scratch[:0], stored)
 	if cap(enc) <= mostScratch {
 		p.scratch = enc
@@ -232,6 +247,7 @@ func (e *epoch) write(p *partition, l *locator, ch *change, received []version.D
 
 	b := e.db.NewBatchWithSize(batchOverhead + 2*len(l.enc) + len(enc))
 	p.fill(b, l, ch, received, enc)
+	p.hold(b, l.Partition, ch.after.N)
 	c := &Commit{epoch: e, batch: b, hash: l.hash}
 	// Readers look for the commit after they have seen the record, and then wait for it: so it is there first, and locked until
 	// there is a sync to wait for.

@@ -102,7 +102,7 @@ func NewRequest(from ring.ID, kind Kind, body []byte, deadline time.Time, reply 
 // against the bounds.
 func (r *Request) Reply(status Status, body []byte) { r.to.reply(status, body) }
 
-// Handler serves requests of one kind, each on a goroutine of its own. It may block.
+// Handler serves requests of one kind. It may block, and holds up no other by that; one that never does costs less, since it shares a goroutine.
 type Handler func(Request)
 
 // Peer is one line of the address book.

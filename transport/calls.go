@@ -22,7 +22,7 @@ func (c *conn) send(call *call, body []byte) error {
 	if err != nil {
 		return c.refusal(err)
 	}
-	h := head{typ: frameRequest, code: uint8(call.kind), call: number, left: microseconds(call.deadline.Sub(now)), body: len(body)}
+	h := head{typ: frameRequest, code: uint8(call.kind), call: number, due: c.dues.put(call.deadline), body: len(body)}
 	trip, _ := c.e.kinds[call.kind].class.trips()
 	verdict := c.e.decide(c.remote.name, fault.Out, trip)
 	switch {
@@ -55,11 +55,11 @@ func (c *conn) sendLate(call *call, h head, body []byte, delay time.Duration) er
 		return err
 	}
 	c.out.pretend(&call.mark)
-	late := append([]byte(nil), body...)
+	late, deadline := append([]byte(nil), body...), call.deadline
 	time.AfterFunc(delay, func() {
 		c.out.free(size)
-		if h.left > microseconds(delay) {
-			h.left -= microseconds(delay)
+		if now := time.Now(); now.Before(deadline) {
+			h.due = c.dues.put(deadline)
 			// Without room, or with the connection closing, it is as lost as on a wire; its call has a deadline.
 			_ = c.out.add(h, late, nil, 0)
 		}

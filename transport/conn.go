@@ -24,6 +24,7 @@ type conn struct {
 	nc       net.Conn
 	remote   hello // what the other side said
 	accepted bool
+	dues     dues
 	largest  int // bytes of a body that both sides allow
 	out      *outbox
 	calls    *pending // the dialer's
@@ -38,8 +39,8 @@ type conn struct {
 }
 
 // newConn makes a connection known to the endpoint, whose Close shuts it; it fails once that has begun.
-func (e *Endpoint) newConn(nc net.Conn, remote hello, accepted bool) (*conn, error) {
-	c := &conn{e: e, nc: nc, remote: remote, accepted: accepted, out: newOutbox(e.cfg.MaxQueued), calls: newPending(e.cfg.MaxPending, e.expire)}
+func (e *Endpoint) newConn(nc net.Conn, remote hello, accepted bool, d dues) (*conn, error) {
+	c := &conn{e: e, nc: nc, remote: remote, accepted: accepted, dues: d, out: newOutbox(e.cfg.MaxQueued), calls: newPending(e.cfg.MaxPending, e.expire)}
 	c.largest = min(e.cfg.MaxFrame, int(remote.maxFrame))
 	e.mu.Lock()
 	defer e.mu.Unlock()

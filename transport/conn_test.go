@@ -81,7 +81,7 @@ func (s scripted) Close() error                { return nil }
 // FuzzConnection feeds both ends of a connection with whatever follows a good handshake.
 func FuzzConnection(f *testing.F) {
 	var request, response, ping [headSize]byte
-	head{typ: frameRequest, code: uint8(kindOther), call: 1, left: 1000, body: 3}.put(&request)
+	head{typ: frameRequest, code: uint8(kindOther), call: 1, due: 1000, body: 3}.put(&request)
 	head{typ: frameResponse, call: 1, body: 3}.put(&response)
 	head{typ: framePing}.put(&ping)
 	f.Add(append(request[:], "abc"...))
@@ -94,7 +94,7 @@ func FuzzConnection(f *testing.F) {
 		must(t, err)
 		e.Handle(kindOther, ClassOther, echo)
 		for _, accepted := range []bool{true, false} {
-			c, err := e.newConn(scripted{nil, bytes.NewReader(b)}, hello{self: idOf(2), maxFrame: 1000, name: "b"}, accepted)
+			c, err := e.newConn(scripted{nil, bytes.NewReader(b)}, hello{self: idOf(2), maxFrame: 1000, name: "b"}, accepted, dues{time.Now()})
 			must(t, err)
 			completed := 0
 			must(t, c.send(&call{kind: kindOther, begun: time.Now(), deadline: time.Now().Add(time.Hour), done: func(Response) { completed++ }}, []byte("x")))
@@ -109,5 +109,39 @@ func FuzzConnection(f *testing.F) {
 		if s := e.Stats(); s.Running != 0 || s.HeldBytes != 0 {
 			t.Errorf("stats %+v", s)
 		}
+	})
+}
+
+// TestRequestFromBuffers writes a request long after it was made, as one that lay in the buffers of a stopped process is read. Its handler learns
+// that its time is up.
+func TestRequestFromBuffers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		left := make(chan time.Duration, 1)
+		p := newPair(t, func(r Request) {
+			left <- time.Until(r.Deadline)
+			r.Reply(StatusOK, nil)
+		}, nil)
+		nc, err := p.network.dial(t.Context(), "b")
+		must(t, err)
+		own := hello{min: minVersion, max: maxVersion, self: idOf(1), want: idOf(2), maxFrame: 100, cluster: p.a.cfg.Cluster, name: "a"}
+		d := dues{time.Now()}
+		_, err = p.a.introduce(nc, own)
+		must(t, err)
+		var b [headSize]byte
+		head{typ: frameRequest, code: uint8(kindWrite), call: 1, due: d.put(time.Now().Add(100 * time.Millisecond))}.put(&b)
+		go io.Copy(io.Discard, nc)
+		for range 12 {
+			<-time.After(5 * time.Second)
+			var ping [headSize]byte
+			head{typ: framePing}.put(&ping)
+			_, err = nc.Write(ping[:])
+			must(t, err)
+		}
+		_, err = nc.Write(b[:])
+		must(t, err)
+		if got, want := <-left, 100*time.Millisecond-time.Minute; got != want {
+			t.Errorf("the handler has %v, want %v", got, want)
+		}
+		must(t, nc.Close())
 	})
 }

@@ -53,7 +53,7 @@ func (e *Endpoint) connectWithin(ctx context.Context, addr string, want ring.ID,
 		return nil, err
 	}
 	defer context.AfterFunc(ctx, func() { nc.SetDeadline(time.Unix(1, 0)) })()
-	own := e.hello(want)
+	own, epoch := e.hello(want), time.Now()
 	theirs, err := e.introduce(nc, own)
 	if err == nil && !e.pass(ctx, theirs.name, fault.In) {
 		err = errors.New("no answer (fault rule)")
@@ -62,7 +62,7 @@ func (e *Endpoint) connectWithin(ctx context.Context, addr string, want ring.ID,
 		nc.Close()
 		return nil, err
 	}
-	return e.establish(nc, theirs, false)
+	return e.establish(nc, theirs, false, dues{epoch})
 }
 
 // introduce is the dialer's half of the handshake.
@@ -119,6 +119,7 @@ func (e *Endpoint) receive(nc net.Conn) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	epoch := time.Now()
 	if !e.pass(ctx, theirs.name, fault.In) || !e.pass(ctx, theirs.name, fault.Out) {
 		return nil, errors.New("kept waiting by a fault rule")
 	}
@@ -130,11 +131,11 @@ func (e *Endpoint) receive(nc net.Conn) (*conn, error) {
 		return nil, fmt.Errorf("%w: node %s (%v) of cluster %q, protocol versions %d to %d, wants %v", ErrRefused,
 			theirs.name, theirs.self, theirs.cluster, theirs.min, theirs.max, theirs.want)
 	}
-	return e.establish(nc, theirs, true)
+	return e.establish(nc, theirs, true, dues{epoch})
 }
 
-func (e *Endpoint) establish(nc net.Conn, theirs hello, accepted bool) (*conn, error) {
-	c, err := e.newConn(nc, theirs, accepted)
+func (e *Endpoint) establish(nc net.Conn, theirs hello, accepted bool, d dues) (*conn, error) {
+	c, err := e.newConn(nc, theirs, accepted, d)
 	if err != nil {
 		nc.Close()
 	}

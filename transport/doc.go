@@ -38,5 +38,7 @@
 //  6. When a connection breaks, or its peer has fallen silent (three pings unanswered), every call pending on it fails there and then.
 //  7. Every message crosses the fault matrices of both sides by the other's name: requests and responses as their class says, the handshake and
 //     pings as traffic of no particular kind.
-//  8. After Close has returned, no goroutine of the endpoint is left and no handler is running. What the fault matrix holds back then is forgotten.
+//  8. A request's deadline is the same moment for the caller and for the handler, later there by the way of the hello at most: a request that lay in
+//     buffers while one of the processes was stopped comes to its handler with its time up. (While a whole machine sleeps its clocks may stand still.)
+//  9. After Close has returned, no goroutine of the endpoint is left and no handler is running. What the fault matrix holds back then is forgotten.
 package transport

@@ -21,13 +21,12 @@ type medium interface {
 
 // Endpoint is one node's end of the traffic between nodes. Its methods are safe for concurrent use, except that Handle comes before Open.
 type Endpoint struct {
-	cfg    Config
-	medium medium
-	kinds  [256]registered
-	load   load
-	count  counters
-	jobs   chan *job // to workers that have nothing to do
-	idle   atomic.Int32
+	cfg     Config
+	medium  medium
+	kinds   [256]registered
+	load    load
+	count   counters
+	workers workers
 
 	ctx  context.Context // ends with Close
 	stop context.CancelFunc
@@ -59,7 +58,7 @@ func newEndpoint(cfg Config, m medium) (*Endpoint, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	e := &Endpoint{cfg: cfg.withDefaults(), medium: m, jobs: make(chan *job), conns: make(map[*conn]struct{})}
+	e := &Endpoint{cfg: cfg.withDefaults(), medium: m, workers: workers{wake: make(chan struct{}, 1)}, conns: make(map[*conn]struct{})}
 	e.ctx, e.stop = context.WithCancel(context.Background())
 	e.peers.Store(&map[ring.ID]*peer{})
 	return e, nil

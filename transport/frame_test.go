@@ -17,7 +17,7 @@ func TestHeadBytes(t *testing.T) {
 		head head
 		want string
 	}{
-		{"request", head{typ: frameRequest, code: 7, call: 0x0102, left: 5_000_000, body: 3}, "11000000" + "01" + "07" + "0201000000000000" + "404b4c00"},
+		{"request", head{typ: frameRequest, code: 7, call: 0x0102, due: 5_000_000, body: 3}, "11000000" + "01" + "07" + "0201000000000000" + "404b4c00"},
 		{"response", head{typ: frameResponse, code: 16, call: 0x0102, body: 0}, "0e000000" + "02" + "10" + "0201000000000000" + "00000000"},
 		{"ping", head{typ: framePing}, "0e000000" + "03" + "00" + "0000000000000000" + "00000000"},
 		{"pong", head{typ: framePong}, "0e000000" + "04" + "00" + "0000000000000000" + "00000000"},
@@ -38,7 +38,7 @@ func TestHeadRoundTrip(t *testing.T) {
 		if rapid.Bool().Draw(t, "response") {
 			h.typ = frameResponse
 		} else {
-			h.left = rapid.Uint32().Draw(t, "left")
+			h.due = rapid.Uint32().Draw(t, "due")
 		}
 		var b [headSize]byte
 		h.put(&b)
@@ -74,21 +74,35 @@ func TestHeadRejects(t *testing.T) {
 	}
 }
 
-func TestMicroseconds(t *testing.T) {
+func TestDues(t *testing.T) {
+	began := time.Now()
+	const day = 24 * time.Hour
 	for _, test := range []struct {
-		left time.Duration
-		want uint32
+		deadline   time.Duration // since the handshake
+		read       time.Duration
+		due        uint32
+		understood time.Duration
 	}{
-		{-time.Second, 1}, {0, 1}, {999, 1}, {time.Millisecond, 1000}, {time.Hour, 3_600_000_000}, {2 * time.Hour, 1<<32 - 1},
+		{2 * time.Second, time.Second, 2000, 2 * time.Second},
+		{2 * time.Second, time.Minute, 2000, 2 * time.Second},
+		{1500 * time.Microsecond, 0, 2, 2 * time.Millisecond},
+		{60 * day, 60 * day, 60 * 86_400_000 & (1<<32 - 1), 60 * day},
+		{60 * day, 84 * day, 60 * 86_400_000 & (1<<32 - 1), 60 * day},
+		{0, time.Second, 0, 0},
 	} {
-		if got := microseconds(test.left); got != test.want {
-			t.Errorf("%v: got %d, want %d", test.left, got, test.want)
+		d := dues{began}
+		due := d.put(began.Add(test.deadline))
+		if due != test.due {
+			t.Errorf("%+v: put %d", test, due)
+		}
+		if got := d.read(due, began.Add(test.read)).Sub(began); got != test.understood {
+			t.Errorf("%+v: read %v", test, got)
 		}
 	}
 }
 
 func FuzzHead(f *testing.F) {
-	for _, h := range []head{{typ: frameRequest, call: 1, left: 1, body: 10}, {typ: frameResponse, code: 3, call: 9}, {typ: framePing}} {
+	for _, h := range []head{{typ: frameRequest, call: 1, due: 1, body: 10}, {typ: frameResponse, code: 3, call: 9}, {typ: framePing}} {
 		var b [headSize]byte
 		h.put(&b)
 		f.Add(b[:])

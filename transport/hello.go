@@ -9,10 +9,10 @@ import (
 )
 
 // Versions of the protocol that this build speaks. A release that adds one still speaks the one before, so that a cluster can be upgraded node by
-// node; the acceptor picks the highest that both sides have.
+// node; the acceptor picks the highest that both sides have. Before the first release there is one.
 const (
-	minVersion = 1
-	maxVersion = 1
+	minVersion = 3 // requests carry the digest of a view; before, a layout's hash, which says too little (ring/layouts, invariant 3)
+	maxVersion = 3
 )
 
 const (

@@ -31,7 +31,7 @@ func TestOutboxKeepsFrames(t *testing.T) {
 			total += len(sizes)
 			added.Go(func() {
 				for j, size := range sizes {
-					h := head{typ: frameRequest, code: uint8(i), call: uint64(j + 1), left: 1, body: size}
+					h := head{typ: frameRequest, code: uint8(i), call: uint64(j + 1), due: 1, body: size}
 					if err := o.add(h, bytes.Repeat([]byte{byte(i*16 + j)}, size), nil, 0); err != nil {
 						t.Errorf("add: %v", err)
 					}
@@ -78,7 +78,7 @@ func checkFrames(t *rapid.T, r *bufio.Reader, callers [][]int, total int) {
 }
 
 func TestOutboxBounds(t *testing.T) {
-	small := head{typ: frameRequest, call: 1, left: 1, body: 10}
+	small := head{typ: frameRequest, call: 1, due: 1, body: 10}
 	body := make([]byte, 10)
 	o := newOutbox(3 * (headSize + 10))
 	for range 3 {
@@ -94,7 +94,7 @@ func TestOutboxBounds(t *testing.T) {
 	}
 
 	o = newOutbox(100)
-	huge := head{typ: frameRequest, call: 1, left: 1, body: largeBody}
+	huge := head{typ: frameRequest, call: 1, due: 1, body: largeBody}
 	must(t, o.add(huge, make([]byte, largeBody), nil, 0)) // an empty outbox takes any frame
 	if err := o.add(small, body, nil, 0); err != errFull {
 		t.Errorf("behind a huge frame: %v, want errFull", err)
@@ -109,7 +109,7 @@ func TestOutboxKnowsWhatWent(t *testing.T) {
 		ended := make(chan error, 1)
 		go func() { ended <- o.run(writer, func(int, bool) {}) }()
 		frame := func(size int) (head, []byte) {
-			return head{typ: frameRequest, call: 1, left: 1, body: size}, make([]byte, size)
+			return head{typ: frameRequest, call: 1, due: 1, body: size}, make([]byte, size)
 		}
 		marks := make([]mark, 5)
 		add := func(i, size int) {

@@ -12,9 +12,6 @@ import (
 // overloadRoom is what an outbox grants beyond its limit to refusals, so that a caller learns that there was no room for its response.
 const overloadRoom = 64 << 10
 
-// maxIdle is how many workers are kept for the next burst.
-const maxIdle = 128
-
 // load is what the handlers of this node are busy with.
 type load struct {
 	running atomic.Int64 // requests received and not replied to
@@ -75,7 +72,7 @@ func (c *conn) readRequest(r *bufio.Reader, h head) error {
 	j := &job{conn: c, call: h.call, class: kind.class, size: h.body, handler: kind.handler}
 	j.parts.Store(2)
 	j.request = Request{From: c.remote.self, Kind: Kind(h.code), Body: body, to: j,
-		Deadline: c.read.Add(time.Duration(h.left) * time.Microsecond)}
+		Deadline: c.dues.read(h.due, c.read)}
 	if verdict.Repeat {
 		e.repeat(j)
 	}
@@ -108,35 +105,6 @@ func (e *Endpoint) repeat(j *job) {
 			e.load.leave(again.size)
 		}
 	})
-}
-
-// run gives the job to a worker that has nothing to do, or to a new one. A worker's stack has grown to what handlers need, which a fresh
-// goroutine's has not: with handlers that use 10 KiB of it, that saves a third of what a call costs (BenchmarkEcho). There are at most
-// MaxRunning busy workers, one for each job.
-func (e *Endpoint) run(j *job) {
-	select {
-	case e.jobs <- j:
-	default:
-		if !e.crew.spawn(func() { e.labour(j) }) {
-			e.load.leave(j.size)
-		}
-	}
-}
-
-func (e *Endpoint) labour(j *job) {
-	for {
-		j.handle()
-		if e.idle.Add(1) > maxIdle {
-			e.idle.Add(-1)
-			return
-		}
-		select {
-		case j = <-e.jobs:
-			e.idle.Add(-1)
-		case <-e.ctx.Done():
-			return
-		}
-	}
 }
 
 func (j *job) handle() {

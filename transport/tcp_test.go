@@ -227,7 +227,7 @@ func TestBrokenWithCallsPending(t *testing.T) {
 // TestRubbishFromAcceptor: whatever follows a good handshake, the calls fail, and the endpoint goes on.
 func TestRubbishFromAcceptor(t *testing.T) {
 	var request, response [headSize]byte
-	head{typ: frameRequest, call: 1, left: 1}.put(&request)
+	head{typ: frameRequest, call: 1, due: 1}.put(&request)
 	head{typ: frameResponse, call: 1, body: 2 << 30}.put(&response)
 	b := openTCP(t, "b", idOf(2), echo, nil)
 	for name, rubbish := range map[string]string{
@@ -258,7 +258,7 @@ func TestRubbishFromDialer(t *testing.T) {
 	good := hello{min: minVersion, max: maxVersion, self: idOf(1), want: idOf(2), maxFrame: 100, cluster: "test", name: "a"}
 	var response, huge [headSize]byte
 	head{typ: frameResponse, call: 1}.put(&response)
-	head{typ: frameRequest, call: 1, left: 1, body: 1 << 29}.put(&huge)
+	head{typ: frameRequest, call: 1, due: 1, body: 1 << 29}.put(&huge)
 	e := openTCP(t, "b", idOf(2), echo, nil)
 	all := map[string]string{
 		"nothing":           "",
@@ -350,7 +350,7 @@ func TestPeerThatTakesNoResponses(t *testing.T) {
 	must(t, err)
 	for number := uint64(1); err == nil; number++ {
 		var request [headSize]byte
-		head{typ: frameRequest, code: uint8(kindOther), call: number, left: 1000}.put(&request)
+		head{typ: frameRequest, code: uint8(kindOther), call: number, due: 1000}.put(&request)
 		_, err = nc.Write(request[:])
 	}
 	eventually(t, "hung up on", func() bool { s := e.Stats(); return s.Accepted == 0 && s.Running == 0 })

@@ -22,8 +22,8 @@ const MaxToken = 64 << 10
 // of honest writes after one can use that room up.
 const maxTokenTime = math.MaxUint64 - 1<<48
 
-// ErrToken is returned for a token that this package did not write for that bucket and key.
-var ErrToken = errors.New("version: not a valid context for this key")
+// ErrToken is returned for a token that this package did not write for that bucket and key. Clients read its text.
+var ErrToken = errors.New("not a valid context for this key")
 
 // Token is what a client has seen of one key. The zero value has seen nothing. It may share memory with the record that
 // it was made of.

@@ -262,7 +262,7 @@ func TestStartWaitsWithABound(t *testing.T) {
 
 func TestStartWantsOneCluster(t *testing.T) {
 	cfg, _ := config(t, "alone", 2)
-	cfg.ReadyTime = time.Second
+	cfg.ReadyTime = 5 * time.Second // two processes must have come up in it
 	if _, err := Start(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "node-1 sees 1 members of 2") {
 		t.Error(err)
 	}

@@ -106,6 +106,9 @@ func (c *conn) open(ctx context.Context) error {
 	dialer := net.Dialer{Timeout: c.timeout}
 	tcp, err := dialer.DialContext(ctx, "tcp", c.host)
 	if err != nil {
+		if isTimeout(err) && ctx.Err() == nil {
+			err = os.ErrDeadlineExceeded // a dialer's own time-out says that it is a context's, too
+		}
 		f := classify(err)
 		f.connect = true
 		return f

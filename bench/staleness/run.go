@@ -197,7 +197,8 @@ func (r *runner) cutAndHeal(ctx context.Context, start int64) (err error) {
 				r.progress.Phase(fmt.Sprintf("FAULTS ARE LEFT BEHIND, unless the node has ended: %v", left))
 			}
 		}()
-		if err := setFaults(ctx, r.fleet, func(node string) []fault.Rule { return cutRules(node, r.side) }); err != nil {
+		// An interruption does not abort this: a node could come to rules whose request was given up after it was healed.
+		if err := setFaults(context.WithoutCancel(ctx), r.fleet, func(node string) []fault.Rule { return cutRules(node, r.side) }); err != nil {
 			return fmt.Errorf("cut: %w", err)
 		}
 	}

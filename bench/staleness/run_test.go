@@ -73,11 +73,17 @@ func TestHonestClusterIsCleared(t *testing.T) {
 	if total, _ := loadOps(log); total != arrivals(cfg, 5) {
 		t.Errorf("%d operations in the log, %d arrivals", total, arrivals(cfg, 5))
 	}
+	cutAt := markAt(log.Marks, markCut)
+	for i := range log.Ops {
+		if o := &log.Ops[i]; o.Phase == phaseBefore && o.Returned < cutAt && o.Outcome != history.Acked && !o.Answered() {
+			t.Errorf("not answered before anything was cut: %+v", o)
+		}
+	}
 	for _, q := range results.Quorums {
 		for _, row := range q.Rows {
-			// Some may be sent between the beginning of the cut and the rule that cuts, and some before the heal that are answered after it.
-			cut := row.Phase == phaseDuring && row.Side == isolated
-			if row.Stale > 0 || cut != (row.Unavailable > 0) && row.Phase != phaseAfter || row.Reads == 0 {
+			// Some may be sent before the cut and reach their node after it, and some before the heal that are answered after it.
+			during := row.Phase == phaseDuring
+			if row.Stale > 0 || during && row.Side == isolated != (row.Unavailable > 0) || row.Reads == 0 {
 				t.Errorf("%s: %+v", q.name(), row)
 			}
 		}

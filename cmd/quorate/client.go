@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -43,11 +44,36 @@ func (k *keyFlags) add(f *pflag.FlagSet) {
 	f.IntVar(&k.options.N, "n", 0, "replicas (default: the bucket's)")
 	f.Var(levelFlag{&k.options.W}, "w", "acknowledgements to wait for (default: the bucket's)")
 	f.Var(levelFlag{&k.options.R}, "r", "replies to wait for (default: the bucket's)")
-	f.BoolVar(&k.options.Sloppy, "sloppy", false, "let other nodes stand in for owners that are away")
+	f.Var(switchFlag{&k.options.Sloppy}, "sloppy", "let other nodes stand in for owners that are away (default: the bucket's)")
+	f.Lookup("sloppy").NoOptDefVal = "true"
 	f.StringVar(&k.options.Context, "context", "", "context of an earlier answer: what has been seen")
 	f.DurationVar(&k.options.Timeout, "timeout", 0, "time for the cluster to answer, at most 60s (default 5s)")
 	f.BoolVarP(&k.verbose, "verbose", "v", false, "tell on standard error who answered, and the context")
 }
+
+// switchFlag is a flag that may be on, off, or not given.
+type switchFlag struct{ to **bool }
+
+// Set implements pflag.Value.
+func (s switchFlag) Set(text string) error {
+	on, err := strconv.ParseBool(text)
+	if err != nil {
+		return fmt.Errorf("want true or false")
+	}
+	*s.to = &on
+	return nil
+}
+
+// String implements pflag.Value.
+func (s switchFlag) String() string {
+	if s.to == nil || *s.to == nil {
+		return ""
+	}
+	return strconv.FormatBool(**s.to)
+}
+
+// Type implements pflag.Value.
+func (s switchFlag) Type() string { return "bool" }
 
 // keyOf takes BUCKET/KEY apart. The key may hold more slashes.
 func keyOf(arg string) (bucket, key string, err error) {
@@ -101,6 +127,9 @@ func explain(err error) error {
 	var s strings.Builder
 	for _, r := range p.Replicas {
 		fmt.Fprintf(&s, "\n  %s: %s", r.Name, r.Outcome)
+		if r.StandsFor != "" {
+			fmt.Fprintf(&s, " in place of %s", r.StandsFor)
+		}
 		if r.Detail != "" {
 			fmt.Fprintf(&s, " (%s)", r.Detail)
 		}

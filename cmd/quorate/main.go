@@ -18,7 +18,12 @@ const (
 	exitUsage  = 2
 )
 
-func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+func main() {
+	if len(os.Args) > 1 && os.Args[1] == "serve" {
+		relaxTimers()
+	}
+	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
 
 // run is main without the process.
 func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
@@ -71,7 +76,7 @@ To have a look:
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
-	root.AddCommand(newServe(), newDev(), newGet(), newPut(), newDelete(), newStatus(), newRing(), newHealth(), newBench(), newVersion())
+	root.AddCommand(newServe(), newDev(), newGet(), newPut(), newDelete(), newStatus(), newRing(), newLeave(), newRemove(), newHealth(), newBench(), newVersion())
 	root.AddCommand(plannedCommands()...)
 	return root
 }
@@ -101,8 +106,6 @@ func plannedCommands() []*cobra.Command {
 	}
 	none := argCount(0, 0, "no arguments")
 	return []*cobra.Command{
-		planned("leave", "Hand a node's data over and take it out of the cluster", none),
-		planned("remove NAME", "Take a dead member out of the ring", argCount(1, 1, "the NAME of a member")),
 		planned("staleness", "Tell what to expect of a read", none),
 	}
 }

@@ -23,62 +23,68 @@ func quorate(t *testing.T, stdin string, args ...string) (status int, stdout, st
 
 func TestExitStatus(t *testing.T) {
 	for line, want := range map[string]int{
-		"":                                   0,
-		"help":                               0,
-		"--help":                             0,
-		"serve --help":                       0,
-		"bench load --help":                  0,
-		"version":                            0,
-		"nonsense":                           2,
-		"--nonsense":                         2,
-		"serve now":                          2,
-		"serve --n 0":                        2,
-		"serve --n x":                        2,
-		"serve --w most":                     2,
-		"serve --max-value much":             2,
-		"serve --config /does/not/exist":     2,
-		"dev --nodes 0":                      2,
-		"dev --nodes 101":                    2,
-		"dev --http-base 65500":              2,
-		"get":                                2,
-		"get b":                              2,
-		"get b/":                             2,
-		"get /k":                             2,
-		"get b/k l":                          2,
-		"get b/k --n x":                      2,
-		"get b/k --r 0":                      2,
-		"get b/k --url nowhere":              2,
-		"get b/k --url http://127.0.0.1:1":   1,
-		"put b/k v w":                        2,
-		"put b/k v --url http://127.0.0.1:1": 1,
-		"delete b/k --timeout x":             2,
-		"status x":                           2,
-		"status --url http://127.0.0.1:1":    1,
-		"health --url http://127.0.0.1:1":    1,
-		"ring b":                             2,
-		"leave":                              1,
-		"remove":                             2,
-		"remove node-1":                      1,
-		"staleness":                          1,
-		"bench":                              0,
-		"bench nonsense":                     2,
-		"bench load now":                     2,
-		"bench load --workload g":            2,
-		"bench load --workload a --read 1":   2,
-		"bench load --read -1":               2,
-		"bench load --read 0":                2,
-		"bench load --distribution hot":      2,
-		"bench load --value-size 2-1":        2,
-		"bench load --value-size x":          2,
-		"bench load --rate 0":                2,
-		"bench load --duration 0s":           2,
-		"bench load --connections 0":         2,
-		"bench load --timeout 2m":            2,
-		"bench load --nodes 0":               2,
-		"bench load --targets a --nodes 3":   2,
-		"bench load --bucket a/b":            2,
-		"bench load --w most":                2,
-		"bench load --targets nowhere":       1,
+		"":                                          0,
+		"help":                                      0,
+		"--help":                                    0,
+		"serve --help":                              0,
+		"bench load --help":                         0,
+		"version":                                   0,
+		"nonsense":                                  2,
+		"--nonsense":                                2,
+		"serve now":                                 2,
+		"serve --n 0":                               2,
+		"serve --n x":                               2,
+		"serve --w most":                            2,
+		"serve --max-value much":                    2,
+		"serve --config /does/not/exist":            2,
+		"dev --nodes 0":                             2,
+		"dev --nodes 101":                           2,
+		"dev --http-base 65500":                     2,
+		"get":                                       2,
+		"get b":                                     2,
+		"get b/":                                    2,
+		"get /k":                                    2,
+		"get b/k l":                                 2,
+		"get b/k --n x":                             2,
+		"get b/k --r 0":                             2,
+		"get b/k --url nowhere":                     2,
+		"get b/k --url http://127.0.0.1:1":          1,
+		"put b/k v w":                               2,
+		"put b/k v --url http://127.0.0.1:1":        1,
+		"delete b/k --timeout x":                    2,
+		"status x":                                  2,
+		"status --url http://127.0.0.1:1":           1,
+		"health --url http://127.0.0.1:1":           1,
+		"ring b":                                    2,
+		"leave --url http://127.0.0.1:1":            1,
+		"leave node-1":                              2,
+		"leave --timeout x":                         2,
+		"leave --timeout -1s":                       2,
+		"leave --url nowhere":                       2,
+		"remove":                                    2,
+		"remove a b":                                2,
+		"remove node-1 --force=x":                   2,
+		"remove node-1 --url http://127.0.0.1:1":    1,
+		"staleness":                                 1,
+		"bench":                                     0,
+		"bench nonsense":                            2,
+		"bench load now":                            2,
+		"bench load --workload g":                   2,
+		"bench load --workload a --read 1":          2,
+		"bench load --read -1":                      2,
+		"bench load --read 0":                       2,
+		"bench load --distribution hot":             2,
+		"bench load --value-size 2-1":               2,
+		"bench load --value-size x":                 2,
+		"bench load --rate 0":                       2,
+		"bench load --duration 0s":                  2,
+		"bench load --connections 0":                2,
+		"bench load --timeout 2m":                   2,
+		"bench load --nodes 0":                      2,
+		"bench load --targets a --nodes 3":          2,
+		"bench load --bucket a/b":                   2,
+		"bench load --w most":                       2,
+		"bench load --targets nowhere":              1,
 		"bench load --targets http://127.0.0.1:1":   1,
 		"bench staleness now":                       2,
 		"bench staleness --scenario thirds":         2,
@@ -197,6 +203,9 @@ func TestPutCommand(t *testing.T) {
 			t.Errorf("it asked %+v", got)
 		}
 	}
+	if status, _, errOut := quorate(t, "", "put", "b/k", "v", "--url", url, "--sloppy=false"); status != 0 || got.line != "PUT /kv/b/k?sloppy=false" {
+		t.Errorf("%d, it asked %+v: %s", status, got, errOut)
+	}
 }
 
 func TestPutCommandFromAFile(t *testing.T) {
@@ -233,16 +242,28 @@ func TestProblemsAreExplained(t *testing.T) {
 	}
 }
 
-const clusterDocument = `{"cluster":"quorate","self":"node-1","partitions":256,"layout":{"version":"00000000000000aa","settled":false,"waiting":"node-2"},
-"members":[{"name":"node-1","id":"0123456789abcdef","zone":"","weight":1,"status":"member","liveness":"alive","gaining":true,"http":"h:1","partitions":256,"behind":3,"handoffs":{"count":0,"bytes":0}}]}`
+const clusterDocument = `{"cluster":"quorate","self":"node-1","partitions":256,"layout":{"version":"00000000000000aa","settled":false,"live":2,
+"progress":{"done":1088,"of":2560,"percent":42.5,"bytes":12897484,"remaining":5120},
+"waiting":[{"what":"members to record the new layout","for":["node-2"]},{"what":"owners to fetch what is theirs","for":["node-1","node-2"]}]},
+"members":[{"name":"node-1","id":"0123456789abcdef","zone":"","weight":1,"status":"member","liveness":"alive","gaining":true,"http":"h:1","partitions":256,"behind":3,"behind_since":"2026-01-02T03:04:05.6Z","handoffs":{"count":0,"bytes":0}},
+{"name":"node-2","id":"fedcba9876543210","zone":"b","weight":2,"status":"leaving","liveness":"dead","http":"h:2","partitions":0,"behind":0,"handoffs":{"count":0,"bytes":0}}],
+"catch_up":{"remaining":1200,"rate":340}}`
 
 func TestStatusCommand(t *testing.T) {
 	url, _ := canned(t, 200, clusterDocument)
 	status, out, _ := quorate(t, "", "status", "--url", url)
-	const want = `cluster quorate seen by node-1: 256 partitions, layout 00000000000000aa not settled, waiting: node-2
+	const want = `cluster quorate seen by node-1: 256 partitions, layout 00000000000000aa not settled
 
-NAME    ID        ZONE  WEIGHT  STATUS           LIVENESS  PARTITIONS  BEHIND  HANDOFFS  HTTP
-node-1  01234567  -     1       member, gaining  alive     256         3       0         h:1
+ring change: 42.5 % (1088 of 2560 reports), 2 layouts live
+  node-1 has fetched 12.3 MiB, 5120 versions to go
+  waits for members to record the new layout: node-2 (dead)
+  waits for owners to fetch what is theirs: node-1, node-2 (dead)
+
+node-1 is catching up: 1200 versions to go, 340 records/s
+
+NAME    ID        ZONE  WEIGHT  STATUS           LIVENESS  PARTITIONS  BEHIND             HANDOFFS  HTTP
+node-1  01234567  -     1       member, gaining  alive     256         3 since 03:04:05Z  0         h:1
+node-2  fedcba98  b     2       leaving          dead      0           0                  0         h:2
 `
 	if status != 0 || out != want {
 		t.Errorf("%d:\n%s", status, out)

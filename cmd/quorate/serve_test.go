@@ -3,14 +3,17 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"strings"
 	"testing"
 
 	kvhttp "github.com/quorate/quorate/http"
 	"github.com/quorate/quorate/node"
+	"github.com/quorate/quorate/ring"
 )
 
 // TestServe runs a node of its own, on free ports, through one write and a restart.
@@ -64,5 +67,38 @@ func TestServeNamesTheBusyPort(t *testing.T) {
 	status, _, errOut := quorate(t, "", "serve", "--data", t.TempDir(), "--name", "n", "--http", l.Addr().String())
 	if status != 1 || !strings.Contains(errOut, l.Addr().String()) {
 		t.Errorf("%d: %s", status, errOut)
+	}
+}
+
+func newTestLogger(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
+
+// interrupted are signals of which one has come.
+func interrupted() <-chan os.Signal {
+	signals := make(chan os.Signal, 1)
+	signals <- os.Interrupt
+	return signals
+}
+
+// ending is a process that is ready at once, and then ends with err.
+type ending struct {
+	err    error
+	failed chan error
+}
+
+func (e *ending) Start(context.Context, string) error { return nil }
+func (e *ending) WaitReady(context.Context) error     { return nil }
+func (e *ending) Failed() <-chan error                { return e.failed }
+func (e *ending) Name() string                        { return "a" }
+func (e *ending) Addrs() ring.Addrs                   { e.failed <- e.err; return ring.Addrs{HTTP: "h:1"} }
+
+func TestLiveTellsHowItEnded(t *testing.T) {
+	cfg := node.DefaultConfig()
+	cfg.Logger = slog.New(slog.DiscardHandler)
+	for _, want := range []error{node.ErrLeft, errors.New("another incarnation has its place")} {
+		var out strings.Builder
+		err := live(t.Context(), cfg, &ending{want, make(chan error, 1)}, "h:1", &out, nil)
+		if !errors.Is(err, want) || !strings.HasPrefix(out.String(), "ready name=a http=h:1 ") {
+			t.Errorf("%v, want %v; it printed %q", err, want, out.String())
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -54,6 +55,22 @@ func applySettings(flags *pflag.FlagSet, lookup func(string) (string, bool)) err
 		}
 	})
 	return errors.Join(wrong...)
+}
+
+// strangeVariables returns the names in environ, sorted, that look like settings and are none. They are no mistake for sure: an orchestrator that
+// has a service named quorate puts QUORATE_PORT and the like into every container.
+func strangeVariables(flags *pflag.FlagSet, environ []string) []string {
+	settings := map[string]bool{}
+	flags.VisitAll(func(f *pflag.Flag) { settings[envName(f.Name)] = f.Name != "help" })
+	var strange []string
+	for _, entry := range environ {
+		name, value, _ := strings.Cut(entry, "=")
+		if strings.HasPrefix(strings.ToUpper(name), envPrefix) && value != "" && !settings[name] {
+			strange = append(strange, name)
+		}
+	}
+	slices.Sort(strange)
+	return strange
 }
 
 // readConfig reads a YAML mapping from the names of flags to their values; a list stands for its elements joined by commas.

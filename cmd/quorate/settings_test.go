@@ -58,7 +58,7 @@ func TestConfigFileFromEnvironment(t *testing.T) {
 func TestEveryFlagHasItsVariable(t *testing.T) {
 	for flag, value := range map[string]string{
 		"name": "x", "data": "x", "http": "x", "gossip": "x", "rpc": "x", "advertise": "x", "join": "x:1,y:2", "cluster": "x", "zone": "x", "weight": "7",
-		"partitions": "512", "max-value": "7", "n": "5", "w": "2", "r": "one", "allow-faults": "true",
+		"partitions": "512", "max-value": "7", "max-handoffs": "3GiB", "n": "5", "w": "2", "r": "one", "allow-faults": "true",
 	} {
 		cmd, err := settingsOf(t, nil, map[string]string{"QUORATE_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_")): value})
 		if err != nil {
@@ -102,13 +102,13 @@ func TestBadSettings(t *testing.T) {
 }
 
 func TestSizes(t *testing.T) {
-	for text, want := range map[string]int{"8MiB": 8 << 20, "8 MiB": 8 << 20, "0": 0, "1000": 1000, "1000B": 1000, "1.5KiB": 1536, "2MB": 2_000_000, "1GiB": 1 << 30} {
+	for text, want := range map[string]int{"8MiB": 8 << 20, "8 MiB": 8 << 20, "0": 0, "1000": 1000, "1000B": 1000, "1.5KiB": 1536, "2MB": 2_000_000, "1GiB": 1 << 30, "9GiB": 9 << 30} {
 		got := -1
 		if err := (sizeFlag{&got}).Set(text); err != nil || got != want {
 			t.Errorf("%q: %d, %v", text, got, err)
 		}
 	}
-	for _, text := range []string{"", "MiB", "-1", "1.5", "8mb", "9GiB", "NaN", "Inf", "1e99", "0x10 B?"} {
+	for _, text := range []string{"", "MiB", "-1", "1.5", "8mb", "9000000GiB", "NaN", "Inf", "1e99", "0x10 B?"} {
 		got := -1
 		if err := (sizeFlag{&got}).Set(text); err == nil {
 			t.Errorf("%q is %d", text, got)
@@ -126,5 +126,13 @@ func TestLevels(t *testing.T) {
 	var got quorum.Level
 	if err := (levelFlag{&got}).Set("most"); err == nil {
 		t.Error("most is a level")
+	}
+}
+
+func TestStrangeVariables(t *testing.T) {
+	environ := []string{"QUORATE_NAME=n", "QUORATE_MAXVALUE=1", "quorate_w=2", "QUORATE_CONFIG=", "QUORATE_HELP=1", "QUORATE_EMPTY=", "PATH=/bin", "QUORATE_BOGUS=a=b"}
+	want := "QUORATE_BOGUS QUORATE_HELP QUORATE_MAXVALUE quorate_w"
+	if got := strings.Join(strangeVariables(newServe().Flags(), environ), " "); got != want {
+		t.Errorf("got %s, want %s", got, want)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -21,7 +22,12 @@ func newStatus() *cobra.Command {
 		Use:   "status",
 		Short: "Show the members of the cluster",
 		Long: `Show the members of the cluster as one node sees them: who answers, what each owns,
-and how many versions each is known to lack.`,
+how many versions each is known to lack, and since when; and how often its reads have repaired an
+owner, or asked a second one for a value that was late.
+
+While the ring changes (a member joins, leaves, is removed, is refilled, or has another zone or
+weight), it shows how many of the reports of the new owners have come in, what the node that is
+asked has fetched, and whom the change waits for.`,
 		Example: "  quorate status --url http://127.0.0.1:8001",
 		Args:    argCount(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -50,12 +56,17 @@ func printStatus(out io.Writer, v node.ClusterView) error {
 	if !v.Layout.Settled {
 		settled = "not settled"
 	}
-	if v.Layout.Waiting != "" {
-		settled += ", waiting: " + v.Layout.Waiting
-	}
 	fmt.Fprintf(out, "cluster %s seen by %s: %d partitions, layout %s %s\n\n", v.Cluster, v.Self, v.Partitions, orDash(v.Layout.Version), settled)
+	printChange(out, v)
 	if v.CatchUp.Remaining > 0 {
 		fmt.Fprintf(out, "%s is catching up: %d versions to go, %.0f records/s\n\n", v.Self, v.CatchUp.Remaining, v.CatchUp.Rate)
+	}
+	if r := v.Repairs; r != (node.RepairsView{}) {
+		fmt.Fprintf(out, "read repairs of %s: %d stale, %d absent, %d siblings, %d vector (%d from a minority); %d unneeded, %d failed, %d dropped\n\n",
+			v.Self, r.Stale, r.Absent, r.Siblings, r.Vector, r.Minority, r.Unneeded, r.Failed, r.Dropped)
+	}
+	if h := v.Hedges; h != (node.HedgesView{}) {
+		fmt.Fprintf(out, "late values of %s: %d asked for again, %d of them first, %d not, being too many\n\n", v.Self, h.Sent, h.Won, h.Suppressed)
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "NAME\tID\tZONE\tWEIGHT\tSTATUS\tLIVENESS\tPARTITIONS\tBEHIND\tHANDOFFS\tHTTP")
@@ -65,10 +76,18 @@ func printStatus(out io.Writer, v node.ClusterView) error {
 			status += ", gaining"
 		}
 		const short = 8 // tells incarnations of one name apart
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\t%d\t%d\t%d\t%s\n", m.Name, m.ID[:min(short, len(m.ID))], orDash(m.Zone), m.Weight, status, m.Liveness,
-			m.Partitions, m.Behind, m.Handoffs.Count, m.HTTP)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\t%d\t%s\t%d\t%s\n", m.Name, m.ID[:min(short, len(m.ID))], orDash(m.Zone), m.Weight, status, m.Liveness,
+			m.Partitions, lag(&m), m.Handoffs.Count, m.HTTP)
 	}
 	return w.Flush()
+}
+
+// lag is how many versions a member lacks, and since when.
+func lag(m *node.MemberView) string {
+	if m.Behind == 0 || m.Since.IsZero() {
+		return strconv.Itoa(m.Behind)
+	}
+	return fmt.Sprintf("%d since %s", m.Behind, m.Since.UTC().Format("15:04:05Z"))
 }
 
 func orDash(s string) string {

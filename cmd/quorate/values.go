@@ -40,12 +40,18 @@ var sizeUnits = []struct {
 	bytes  float64
 }{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"kB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"B", 1}, {"", 1}}
 
+// maxSize is exact as a float64, and more than any disk has.
+const maxSize = min(1<<50, math.MaxInt)
+
 // String implements pflag.Value.
 func (f sizeFlag) String() string {
 	if f.bytes == nil {
 		return ""
 	}
-	if n := *f.bytes; n > 0 && n%(1<<20) == 0 {
+	switch n := *f.bytes; {
+	case n > 0 && n%(1<<30) == 0:
+		return strconv.Itoa(n>>30) + "GiB"
+	case n > 0 && n%(1<<20) == 0:
 		return strconv.Itoa(n>>20) + "MiB"
 	}
 	return strconv.Itoa(*f.bytes)
@@ -59,7 +65,7 @@ func (f sizeFlag) Set(s string) error {
 			continue
 		}
 		n, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
-		if err != nil || !(n >= 0) || n*unit.bytes > math.MaxInt32 || n*unit.bytes != math.Trunc(n*unit.bytes) {
+		if err != nil || !(n >= 0) || n*unit.bytes > maxSize || n*unit.bytes != math.Trunc(n*unit.bytes) {
 			break
 		}
 		*f.bytes = int(n * unit.bytes)

@@ -74,7 +74,7 @@ func (m *Model) fate(h *history, w *write, end Op) Fate {
 		if ok, _ := m.shows(h, w, end); ok {
 			return Superseded
 		}
-		if m.lost(h.name, w.Invoked, false) >= w.W {
+		if m.gone(w, h.name) {
 			return Excused
 		}
 		return LostFate

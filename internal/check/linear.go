@@ -63,15 +63,15 @@ type input struct {
 // forever is when an operation returns that nobody knows the end of.
 const forever = math.MaxInt64
 
-// register makes a register's operations of a key's history, by the largest n in its answers. Reads from half of n or fewer are left
-// out: they may show anything old. Writes to half of n or fewer that were acknowledged may come into sight at any time, as may those
+// register makes a register's operations of a key's history, by the largest n in its answers. Reads from half of n or fewer, or
+// with fallbacks, are left out: they may show anything old. Writes likewise that were acknowledged may come into sight at any time, as may those
 // without an answer: they return never. One of these that no read showed is left out, as it could as well come after everything: a search
 // tries each of them at every place. judged is false without a write and a read.
 func (h *history) register() (ops []porcupine.Operation, judged bool) {
 	n := h.largestN()
 	read := map[int]bool{}
 	for _, o := range h.reads {
-		if o.Kind != Get || 2*o.R <= n {
+		if o.Kind != Get || o.Fallbacks > 0 || 2*o.R <= n {
 			continue
 		}
 		value := h.valueOf(o.Shown)
@@ -84,7 +84,7 @@ func (h *history) register() (ops []porcupine.Operation, judged bool) {
 		if w.Kind == Put {
 			value = w.ID
 		}
-		if w.Outcome != Acked || 2*w.W <= n {
+		if w.Outcome != Acked || w.Fallbacks > 0 || 2*w.W <= n {
 			until = forever
 		}
 		if w.Outcome == NotWritten || until == forever && !read[value] {

@@ -8,7 +8,7 @@ func lost(m *Model, report func(string, ...any)) {
 		}
 		end := m.final(h)
 		for _, w := range h.writes {
-			if w.Outcome != Acked || m.lost(h.name, w.Invoked, false) >= w.W {
+			if w.Outcome != Acked || m.gone(w, h.name) {
 				continue
 			}
 			if ok, why := m.shows(h, w, end); !ok {

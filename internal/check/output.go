@@ -15,9 +15,9 @@ func output(m *Model, report func(string, ...any)) {
 		final[rep.Node] = rep
 	}
 	for _, h := range m.keys {
-		said := func(node string, d version.Dot, at time.Duration, o *Op) {
+		said := func(node string, d version.Dot, o *Op) {
 			rep, known := final[node]
-			if !known || rep.Clocks == nil || d == (version.Dot{}) || m.lostAt(node, at, 1<<62) {
+			if !known || rep.Clocks == nil || d == (version.Dot{}) || m.lostAt(node, o.Invoked, Ever) || !m.kept(h.name, node, o.Returned, Ever) {
 				return
 			}
 			if !rep.Clocks[m.partition(h)].Covers(d) {
@@ -27,14 +27,14 @@ func output(m *Model, report func(string, ...any)) {
 		for _, w := range h.writes {
 			for _, node := range w.Acks {
 				if w.Outcome == Acked {
-					said(node, w.dot(), w.Invoked, w.Op)
+					said(node, w.dot(), w.Op)
 				}
 			}
 		}
 		for _, read := range h.reads {
 			if read.Kind == Local {
 				for _, s := range read.Shown {
-					said(read.Node, s.Dot, read.Invoked, read)
+					said(read.Node, s.Dot, read)
 				}
 			}
 		}
@@ -47,7 +47,7 @@ func output(m *Model, report func(string, ...any)) {
 func (m *Model) vouched(report func(string, ...any)) {
 	for _, start := range m.Starts {
 		held := func(h *history, d version.Dot, o *Op) {
-			if d != (version.Dot{}) && !m.lostAt(start.Node, o.Invoked, start.At) && !start.Clocks[m.partition(h)].Covers(d) {
+			if d != (version.Dot{}) && !m.lostAt(start.Node, o.Invoked, start.At) && m.kept(h.name, start.Node, o.Returned, start.At) && !start.Clocks[m.partition(h)].Covers(d) {
 				report("%s started at %v without %v, which it had vouched for in %v", start.Node, start.At, d, o)
 			}
 		}
@@ -71,17 +71,26 @@ func (m *Model) vouched(report func(string, ...any)) {
 
 // starts compares what each node found on its disk with what was met of its former actors, which write no more.
 func (m *Model) starts(report func(string, ...any)) {
-	seen := map[version.ActorID]map[placed]string{}
+	type meeting struct {
+		where string
+		key   KeyName
+		since time.Duration // it was made then or later
+	}
+	seen := map[version.ActorID]map[placed]meeting{}
 	note := func(h *history, d version.Dot, where string) {
 		if d == (version.Dot{}) {
 			return
 		}
 		at := placed{m.partition(h), d}
 		if seen[d.Actor.ID] == nil {
-			seen[d.Actor.ID] = map[placed]string{}
+			seen[d.Actor.ID] = map[placed]meeting{}
 		}
-		if seen[d.Actor.ID][at] == "" {
-			seen[d.Actor.ID][at] = where
+		if _, known := seen[d.Actor.ID][at]; !known {
+			met := meeting{where: where, key: h.name}
+			if w := h.byDot[d]; w != nil {
+				met.since = w.Invoked
+			}
+			seen[d.Actor.ID][at] = met
 		}
 	}
 	for _, h := range m.keys {
@@ -106,9 +115,12 @@ func (m *Model) starts(report func(string, ...any)) {
 			continue
 		}
 		for _, actor := range start.Former {
-			for at, where := range seen[actor] {
+			for at, met := range seen[actor] {
+				if !m.kept(met.key, start.Node, met.since, start.At) {
+					continue // written as a fallback, and kept apart: handoffs; or dropped since
+				}
 				if !start.Clocks[at.partition].Covers(at.dot) {
-					report("%s started at %v without its own %v, met in %s", start.Node, start.At, at.dot, where)
+					report("%s started at %v without its own %v, met in %s", start.Node, start.At, at.dot, met.where)
 				}
 			}
 		}

@@ -19,10 +19,10 @@ func regular(m *Model, report func(string, ...any)) {
 	}
 }
 
-// overlap reports whether a read must have met an owner that holds the write. A disk whose loss was noticed is refilled from
+// overlap reports whether a read must have met an owner that holds the write. Where fallbacks counted, on either side, they need not have met. A disk whose loss was noticed is refilled from
 // the others before it counts again; only where as many were lost as had acknowledged may nobody be left to refill it from.
 func (m *Model) overlap(h *history, w *write, read *Op) bool {
-	if m.lost(h.name, w.Invoked, false) >= w.W {
+	if w.Sloppy && w.Fallbacks > 0 || read.Sloppy && read.Fallbacks > 0 || m.gone(w, h.name) || apart(w.Op, read) {
 		return false
 	}
 	return w.W-m.lost(h.name, w.Invoked, true)+read.R > max(w.N, read.N)

@@ -18,7 +18,7 @@ func resurrection(m *Model, report func(string, ...any)) {
 		}
 		end := m.final(h)
 		for _, w := range h.writes {
-			if w.Kind != Delete || w.Outcome != Acked || m.lost(h.name, w.Invoked, false) >= w.W {
+			if w.Kind != Delete || w.Outcome != Acked || m.gone(w, h.name) {
 				continue
 			}
 			for _, read := range append(slices.Clone(h.reads), &end) {
@@ -59,7 +59,8 @@ func (m *Model) comesBack(h *history, node string, report func(string, ...any)) 
 	for i, later := range moments {
 		for _, s := range later.shown {
 			for _, earlier := range moments[:i] {
-				if s.Dot != (version.Dot{}) && earlier.vector.Covers(s.Dot) && !holds(earlier.shown, s.Dot) && !m.lostAt(node, earlier.at, later.at) {
+				if s.Dot != (version.Dot{}) && earlier.vector.Covers(s.Dot) && !holds(earlier.shown, s.Dot) && !m.lostAt(node, earlier.at, later.at) &&
+					m.kept(h.name, node, earlier.at, later.at) {
 					report("%s of %v is back at %s, which knew at %v that it was replaced", s.Value, h.name, node, earlier.at)
 					return
 				}

@@ -62,11 +62,22 @@ type Op struct {
 	W           int           `json:"w,omitempty"`
 	R           int           `json:"r,omitempty"`
 	Coordinator string        `json:"coordinator,omitempty"`
-	Acks        []string      `json:"acks,omitempty"`    // replicas that said the write is on their disk
-	Context     string        `json:"context,omitempty"` // of the answer
-	Shown       []Shown       `json:"shown,omitempty"`
+	Acks        []string      `json:"acks,omitempty"`      // owners that said the write is on their disk
+	StandIns    []StandIn     `json:"stand_ins,omitempty"` // fallbacks that said so, in the place of owners
+	Sloppy      bool          `json:"sloppy,omitempty"`    // fallbacks may stand in
+	Fallbacks   int           `json:"fallbacks,omitempty"` // of what was counted, how many stood in
+	Context     string        `json:"context,omitempty"`   // of the answer
+	// Foundings are those that the node which was asked knew of when it was, a bit each: two clusters may be founded, and become one. 0: there is one.
+	Foundings uint64  `json:"foundings,omitempty"`
+	Shown     []Shown `json:"shown,omitempty"`
 
 	Token version.Token `json:"-"` // Context, decoded
+}
+
+// StandIn is a fallback that took a write on for an owner.
+type StandIn struct {
+	Node string `json:"node"`
+	For  string `json:"for"`
 }
 
 // IsWrite reports whether the operation changes the key.
@@ -91,6 +102,12 @@ func (o *Op) String() string {
 	}
 	if len(o.Acks) > 0 {
 		fmt.Fprintf(&b, " on %s", strings.Join(o.Acks, " "))
+	}
+	for _, s := range o.StandIns {
+		fmt.Fprintf(&b, ", on %s for %s", s.Node, s.For)
+	}
+	if o.Fallbacks > 0 {
+		fmt.Fprintf(&b, ", fallbacks=%d", o.Fallbacks)
 	}
 	for _, s := range o.Shown {
 		if s.Deleted {
@@ -140,6 +157,8 @@ type Replica struct {
 	Copies map[KeyName]Copy
 	// Damaged are the keys that it cannot read, and says so.
 	Damaged map[KeyName]bool
+	// Held is what it still keeps for owners, each by its name, and what of the key that knows of.
+	Held map[KeyName]map[string]version.Vector
 }
 
 // Start is what a node found on its disk when it started.
@@ -174,22 +193,56 @@ type Run struct {
 	Starts     []Start
 	Losses     []Loss
 	Gauges     []Gauge
-	Siblings   map[string]bool // buckets that keep siblings; the others are lww
-	Owners     map[KeyName][]string
+	Adoptions  []Adoption
+	Siblings   map[string]bool      // buckets that keep siblings; the others are lww
+	Owners     map[KeyName][]string // at the end
 	Partitions map[KeyName]ring.Partition
+	// Tenures say for every node that ever owned a key when it kept its replica. Nil: owners were the same all the time.
+	Tenures map[KeyName]map[string][]Tenure
+	// Rings, Reports and Exits are what nodes said of the layouts.
+	Rings   []Ring
+	Reports []Report
+	Exits   []Exit
+	Early   []Early
+	Loose   []Loose
+	Refused []string // what operators wanted and never got
 	// Unsettled are the keys that could not be read from all owners at the end.
 	Unsettled map[KeyName]bool
 }
 
-// lost counts the owners of a key that lost their disks at or after since; silently, if that matters.
+// lost counts the owners of a key, former ones too, that lost their disks at or after since; silently, if that matters.
 func (r *Run) lost(key KeyName, since time.Duration, silent bool) int {
 	var nodes []string
 	for _, l := range r.Losses {
-		if l.At >= since && (l.Silent || !silent) && slices.Contains(r.Owners[key], l.Node) && !slices.Contains(nodes, l.Node) {
+		if l.At >= since && (l.Silent || !silent) && r.owned(key, l.Node, since) && !slices.Contains(nodes, l.Node) {
 			nodes = append(nodes, l.Node)
 		}
 	}
 	return len(nodes)
+}
+
+// gone reports whether a write may be lost because the disks with it are: of a strict one w owners, whoever they are; of one that counted
+// fallbacks w of those that said that they have it.
+func (r *Run) gone(w *write, key KeyName) bool {
+	if w.Fallbacks == 0 {
+		return r.lost(key, w.Invoked, false) >= w.W
+	}
+	count := 0
+	for _, node := range w.vouchers() {
+		if r.lostAt(node, w.Invoked, 1<<62) {
+			count++
+		}
+	}
+	return count >= w.W
+}
+
+// vouchers are all who said that a write is on their disk.
+func (o *Op) vouchers() []string {
+	all := slices.Clone(o.Acks)
+	for _, s := range o.StandIns {
+		all = append(all, s.Node)
+	}
+	return all
 }
 
 // lostAt reports whether a node lost its disk between two times.
@@ -218,12 +271,18 @@ var Checkers = []Checker{
 	{"lost", lost},
 	{"regular", regular},
 	{"sessions", sessions},
+	{"taken-back", takenBack},
 	{"siblings", siblings},
 	{"resurrection", resurrection},
 	{"dots", dots},
 	{"output", output},
 	{"clocks", clocks},
 	{"equal", equal},
+	{"adopted", adopted},
+	{"handoffs", handoffs},
+	{"settled", settled},
+	{"fence", fence},
+	{"dropped", dropped},
 	{"bounds", bounds},
 }
 

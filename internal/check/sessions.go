@@ -13,7 +13,7 @@ func sessions(m *Model, report func(string, ...any)) {
 					report("%v\n  was given the context of %v\n  and knows nothing of %v", read, basis, d)
 				}
 				w := h.byDot[d]
-				if w == nil || w.Outcome != Acked {
+				if w == nil || w.Outcome != Acked || w.dot() != d { // with another dot its coordinator made it again, and with another stamp
 					continue
 				}
 				if ok, why := m.shows(h, w, *read); !ok {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/quorate/quorate/coordinator"
@@ -24,17 +25,20 @@ var buckets = map[string]node.Properties{
 
 // client is one user: it does one thing after the other, and may send what it has seen of a key along.
 type client struct {
-	w      *world
-	index  int
-	r      *rand.Rand
-	seq    int
-	basis  map[check.KeyName]*check.Op // the newest answer with a context
-	once   []string                    // keys that it wrote once
-	closed <-chan struct{}
+	w     *world
+	index int
+	r     *rand.Rand
+	// Of their own, so that what a seed means otherwise does not depend on them.
+	loose, moved *rand.Rand
+	seq          int
+	basis        map[check.KeyName]*check.Op // the newest answer with a context
+	once         []string                    // keys that it wrote once
+	closed       <-chan struct{}
 }
 
 func newClient(w *world, index int, closed <-chan struct{}) *client {
-	return &client{w: w, index: index, r: rand.New(rand.NewPCG(w.plan.Seed, 1000+uint64(index))), basis: map[check.KeyName]*check.Op{}, closed: closed}
+	return &client{w: w, index: index, r: rand.New(rand.NewPCG(w.plan.Seed, 1000+uint64(index))),
+		loose: rand.New(rand.NewPCG(w.plan.Seed, 3000+uint64(index))), moved: rand.New(rand.NewPCG(w.plan.Seed, 5000+uint64(index))), basis: map[check.KeyName]*check.Op{}, closed: closed}
 }
 
 // work does operations until the chaos is over.
@@ -58,7 +62,7 @@ func (c *client) step() {
 	c.seq++
 	bucket, key := c.pickKey()
 	o := &check.Op{Client: c.index, Bucket: bucket, Key: key, Basis: -1}
-	at := c.w.nodes[(c.index+boolInt(c.r.IntN(4) == 0)*c.r.IntN(len(c.w.nodes)))%len(c.w.nodes)]
+	at := c.moves(c.w.nodes[(c.index+boolInt(c.r.IntN(4) == 0)*c.r.IntN(c.w.plan.Nodes))%c.w.plan.Nodes])
 	o.Node = at.name
 	opts := coordinator.Options{Timeout: []time.Duration{300 * time.Millisecond, time.Second, 2 * time.Second}[c.r.IntN(3)]}
 	opts.W, opts.R = c.level(), c.level()
@@ -95,6 +99,19 @@ func (c *client) step() {
 	if o.Kind == check.Get && o.Outcome == check.OK && bucket != "once" && c.r.IntN(4) == 0 {
 		c.modify(at, o, opts)
 	}
+}
+
+// moves is the node that a client goes to for one of the founders: those that joined get their share, and few still try those that are gone.
+func (c *client) moves(founder *simNode) *simNode {
+	at := founder
+	if i := c.moved.IntN(c.w.plan.places()); i >= c.w.plan.Nodes && c.w.nodes[i].wanted.Load() {
+		at = c.w.nodes[i]
+	}
+	if !at.wanted.Load() && c.moved.IntN(5) > 0 {
+		present := c.w.present()
+		at = present[c.moved.IntN(len(present))]
+	}
+	return at
 }
 
 // modify is the rest of read, modify, write: a PUT with the context of what was read just now, and a look at what became of it.
@@ -145,13 +162,25 @@ func (c *client) level() quorum.Level {
 	return 0
 }
 
+// sloppy is whether fallbacks may stand in: mostly what the bucket says.
+func (c *client) sloppy() *bool {
+	d := c.loose.IntN(100)
+	if d >= c.w.plan.Sloppy && d < 95 {
+		return nil
+	}
+	yes := d < c.w.plan.Sloppy
+	return &yes
+}
+
 // do runs one operation and records it.
 func (c *client) do(at *simNode, o *check.Op, opts coordinator.Options, basis *check.Op) {
 	var token *version.Token
 	if basis != nil {
 		token = &basis.Token
 	}
-	c.w.owners(o.Bucket, o.Key)
+	opts.Sloppy = c.sloppy()
+	o.Sloppy = opts.Sloppy != nil && *opts.Sloppy || opts.Sloppy == nil && slices.Contains(c.w.plan.Loose, o.Bucket)
+	p := c.w.place(check.KeyName{Bucket: o.Bucket, Key: o.Key})
 	l := at.running()
 	o.Invoked = c.w.now()
 	if l == nil {
@@ -159,14 +188,21 @@ func (c *client) do(at *simNode, o *check.Op, opts coordinator.Options, basis *c
 		if !o.IsWrite() {
 			o.Outcome = check.Unavailable
 		}
-	} else if o.IsWrite() {
-		c.write(l, o, opts, token)
 	} else {
-		c.read(l, o, opts, token)
+		o.Foundings = c.w.foundings(l)
+		before := l.replicas(p, buckets[o.Bucket].N)
+		if o.IsWrite() {
+			c.write(l, o, opts, token)
+		} else {
+			c.read(l, o, opts, token)
+		}
+		if o.N > 0 {
+			o.N = min(o.N, max(before, l.replicas(p, buckets[o.Bucket].N)))
+		}
 	}
 	o.Returned = c.w.now()
 	if l != nil && l.dead.Load() { // the answer never left the node
-		*o = check.Op{Client: o.Client, Kind: o.Kind, Bucket: o.Bucket, Key: o.Key, Value: o.Value, Node: o.Node, Basis: o.Basis,
+		*o = check.Op{Client: o.Client, Kind: o.Kind, Bucket: o.Bucket, Key: o.Key, Value: o.Value, Node: o.Node, Basis: o.Basis, Sloppy: o.Sloppy, Foundings: o.Foundings,
 			Invoked: o.Invoked, Returned: o.Returned, Outcome: check.Indeterminate, Problem: "no answer"}
 		if !o.IsWrite() {
 			o.Outcome = check.Unavailable
@@ -183,7 +219,7 @@ func (c *client) write(l *lifetime, o *check.Op, opts coordinator.Options, token
 	req.Delete = o.Kind == check.Delete
 	if !req.Delete {
 		req.Value = []byte(o.Value)
-		if c.r.IntN(50) == 0 { // too large to ride along in replies
+		if c.r.IntN(50) < 5 { // too large to ride along in replies
 			req.Value = append(req.Value, make([]byte, 5000)...)
 		}
 	}
@@ -192,10 +228,15 @@ func (c *client) write(l *lifetime, o *check.Op, opts coordinator.Options, token
 		failed(o, err)
 		return
 	}
-	o.Outcome, o.N, o.W, o.Coordinator, o.Token = check.Acked, min(res.N, len(c.w.nodes)), res.W, res.Coordinator, res.Token
+	o.Outcome, o.N, o.W, o.Coordinator, o.Token = check.Acked, res.N, res.W, res.Coordinator, res.Token
 	o.Context = res.Token.Encode(o.Bucket, o.Key)
+	o.Fallbacks = res.Fallbacks
 	for _, r := range res.Replicas {
-		if r.Outcome == coordinator.OutcomeOK {
+		switch {
+		case r.Outcome != coordinator.OutcomeOK:
+		case r.StandsFor != "":
+			o.StandIns = append(o.StandIns, check.StandIn{Node: r.Name, For: r.StandsFor})
+		default:
 			o.Acks = append(o.Acks, r.Name)
 		}
 	}
@@ -208,7 +249,8 @@ func (c *client) read(l *lifetime, o *check.Op, opts coordinator.Options, token 
 		failed(o, err)
 		return
 	}
-	o.Outcome, o.N, o.R, o.Coordinator = check.OK, min(res.N, len(c.w.nodes)), res.R, res.Coordinator
+	o.Outcome, o.N, o.R, o.Coordinator = check.OK, res.N, res.R, res.Coordinator
+	o.Fallbacks = res.Fallbacks
 	o.Token = version.ReadToken(res.Record)
 	o.Context = o.Token.Encode(o.Bucket, o.Key)
 	o.Shown = shown(res.Record)

@@ -7,7 +7,7 @@ import (
 	"github.com/quorate/quorate/fault"
 )
 
-// faultKind is one row of what can go wrong. What a later protocol brings, joins and leaves, becomes further rows.
+// faultKind is one row of what can go wrong, or change.
 type faultKind struct {
 	name      string
 	weight    int
@@ -17,10 +17,12 @@ type faultKind struct {
 	// Network faults are rules while they last; the others act when they begin and when they end.
 	rules      func(f *Fault, self, peer int) []fault.Rule // of node self about node peer, without the name
 	begin, end func(w *world, f *Fault)
+	// moment is when a split begins that lasts as long as the fault: it returns one side of that.
+	moment func(w *world) (side []int)
 }
 
 func faultKinds() []faultKind {
-	return []faultKind{
+	return append(changeKinds(), []faultKind{
 		{name: "cut-off", weight: 3, length: 6 * time.Second, rules: func(f *Fault, self, peer int) []fault.Rule {
 			return when(self == f.Node || peer == f.Node, fault.Rule{Drop: true})
 		}},
@@ -64,6 +66,7 @@ func faultKinds() []faultKind {
 		}, draw: drawSlow, begin: beginSkew, end: endSkew},
 		{name: "crash", weight: 5, length: 4 * time.Second, draw: drawUnsynced, begin: beginCrash, end: endCrash},
 		{name: "crash-in-write", weight: 6, length: 4 * time.Second, draw: drawUnsynced, begin: beginCrashInWrite, end: endCrash},
+		{name: "crash-in-exchange", weight: 4, length: 5 * time.Second, draw: drawUnsynced, begin: beginCrash, end: endCrashInExchange},
 		{name: "power", weight: 2, length: 2 * time.Second, draw: drawUnsynced, begin: beginPower, end: endPower},
 		{name: "stop", weight: 1, length: 4 * time.Second, begin: beginStop, end: endCrash},
 		{name: "slow-disk", weight: 3, length: 10 * time.Second, draw: drawDelay, begin: beginSlowDisk, end: endDisk},
@@ -73,8 +76,13 @@ func faultKinds() []faultKind {
 		{name: "wipe", weight: 2, length: 8 * time.Second, losesDisk: true, begin: beginWipe, end: endWipe},
 		{name: "rollback", weight: 2, length: 6 * time.Second, losesDisk: true, begin: beginRollback, end: endRollback},
 		{name: "bit-flip", weight: 1, length: 4 * time.Second, losesDisk: true, draw: drawLevel, begin: beginFlip, end: endFlip},
+		// All owners of a partition, for the sake of fallbacks: drawn beside the others (drawSloppy).
+		{name: "owners-cut", length: 6 * time.Second, draw: drawOwners, rules: func(f *Fault, self, peer int) []fault.Rule {
+			return when(in(f.Side, self) || in(f.Side, peer), fault.Rule{Drop: true})
+		}},
+		{name: "owners-crash", length: 6 * time.Second, draw: drawOwners, begin: beginOwnersCrash, end: endOwnersCrash},
 		{name: "skew", weight: 3, length: 15 * time.Second, draw: drawSkew, begin: beginSkew, end: endSkew},
-	}
+	}...)
 }
 
 var trips = map[string]fault.Kind{"write": fault.Write, "ack": fault.Ack, "read": fault.Read, "response": fault.Response}
@@ -147,6 +155,38 @@ func beginCrashInWrite(w *world, f *Fault) {
 func endCrash(w *world, f *Fault) {
 	w.restart(w.nodes[f.Node])
 	endDisk(w, f)
+}
+
+// endCrashInExchange starts the node again and crashes it, or the one that it fetches from, in the middle of fetching what it has missed: syncs
+// take long, so it is at work for a while after the second look that it takes.
+func endCrashInExchange(w *world, f *Fault) {
+	n := w.nodes[f.Node]
+	w.restart(n)
+	w.setMood(f, mood{sync: 20 * w.plan.Sync})
+	time.Sleep(time.Duration((0.2 + w.random.exp()) * float64(time.Second)))
+	victim := n
+	if w.random.float() < 0.3 {
+		victim = w.nodes[(f.Node+1)%len(w.nodes)]
+	}
+	w.kill(victim, int(100*f.Level))
+	time.Sleep(time.Second)
+	w.restart(victim)
+	endDisk(w, f)
+}
+
+// drawOwners takes any three: for a plan that is limited to this kind.
+func drawOwners(r *rand.Rand, p *Plan, f *Fault) { f.Side = r.Perm(p.Nodes)[:3] }
+
+func beginOwnersCrash(w *world, f *Fault) {
+	for _, i := range f.Side {
+		w.kill(w.nodes[i], 0)
+	}
+}
+
+func endOwnersCrash(w *world, f *Fault) {
+	for _, i := range f.Side {
+		w.restart(w.nodes[i])
+	}
 }
 
 func beginPower(w *world, f *Fault) {

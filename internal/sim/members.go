@@ -11,36 +11,38 @@ import (
 	"github.com/quorate/quorate/cluster"
 	"github.com/quorate/quorate/node"
 	"github.com/quorate/quorate/ring"
+	"github.com/quorate/quorate/ring/layouts"
 )
 
-// members is the membership of one node, driven directly: it keeps the member table on the node's disk and spreads it as gossip would,
-// late and not through cuts; but nobody votes and nobody is guessed at. Whether a peer lives, the world tells it, some seconds late.
+// members is the membership of one node, driven directly: it keeps the member table and the layouts on the node's disk and spreads them as gossip would,
+// late and not through cuts; but nobody is guessed at. Whether a peer lives, the world tells it, some seconds late. What is done about the layouts, package
+// cluster decides (steward.go).
 type members struct {
-	w    *world
-	n    *simNode
-	cfg  cluster.Config
-	dead atomic.Bool
+	w     *world
+	n     *simNode
+	life  *lifetime
+	cfg   cluster.Config
+	dead  atomic.Bool
+	rings *cluster.Rings
 	// met: it has the state that travels with the table, the properties of buckets: at once if it founded or comes back, and by its
 	// first gossip if it is a namesake, or its disk has been rolled back: the last is what is not asked of the product yet (testdata/seeds).
 	met atomic.Bool
 
-	view atomic.Pointer[tableView]
-	live atomic.Pointer[map[ring.ID]cluster.Liveness]
+	table atomic.Pointer[ring.Table]
+	live  atomic.Pointer[map[ring.ID]cluster.Liveness]
 	// saving has one place: who holds it saves. A lock would hold up virtual time while the disk is at work.
 	saving chan struct{}
 	news   chan struct{}
+	pushes chan struct{}
 
 	mu       sync.Mutex
 	watchers []func()
 	heard    map[ring.ID]time.Time
+	duty     cluster.Duty // guarded by mu
+	outOnce  sync.Once
 
 	stop context.CancelFunc
 	work sync.WaitGroup
-}
-
-type tableView struct {
-	table  ring.Table
-	layout *ring.Layout
 }
 
 const (
@@ -53,89 +55,143 @@ const (
 
 // startMembers takes the place of cluster.Start.
 func (w *world) startMembers(_ context.Context, n *simNode, cfg cluster.Config) (node.Cluster, error) {
-	m := &members{w: w, n: n, cfg: cfg, saving: make(chan struct{}, 1), news: make(chan struct{}, 1), heard: map[ring.ID]time.Time{}}
-	m.view.Store(&tableView{})
+	m := &members{w: w, n: n, life: n.running(), cfg: cfg, saving: make(chan struct{}, 1), news: make(chan struct{}, 1), pushes: make(chan struct{}, 1),
+		heard: map[ring.ID]time.Time{}, duty: cluster.Duty{Timing: cluster.DefaultConfig().Timing}}
 	m.live.Store(&map[ring.ID]cluster.Liveness{})
-	saved, err := cfg.Storage.LoadMeta(metaTable)
+	saved, err := m.load()
 	if err != nil {
 		return nil, err
 	}
-	var t ring.Table
-	if saved != nil {
-		if t, err = ring.DecodeTable(saved); err != nil {
-			return nil, err
-		}
-	} else if t, err = w.place(n, cfg); err != nil {
+	if saved {
+		err = m.change(m.ownRow)
+	} else if n.isFounding() {
+		err = m.found()
+	}
+	if err != nil {
 		return nil, err
 	}
-	if err := m.MergeTable(t); err != nil {
-		return nil, err
-	}
-	row, _ := t.Get(cfg.ID)
-	m.met.Store(!n.damaged.Swap(false) && (saved != nil || !row.Fresh))
+	m.met.Store(!n.damaged.Swap(false) && m.Rings() != nil)
 	ctx, stop := context.WithCancel(context.Background())
 	m.stop = stop
+	w.keeps(n, cfg.ID, m.Rings())
 	m.work.Go(func() { m.gossip(ctx) })
 	m.work.Go(func() { m.notify(ctx) })
+	m.work.Go(func() { m.push(ctx) })
 	w.started(n, cfg)
-	n.members.Store(m)
+	m.life.members.Store(m)
 	return m, nil
 }
 
-// place is the table with the row of a node that has none: a founder's, or that of a namesake whose disk was lost.
-func (w *world) place(n *simNode, cfg cluster.Config) (ring.Table, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	row := ring.Member{ID: cfg.ID, Name: cfg.Name, Zone: cfg.Zone, Weight: cfg.Weight, State: ring.Active, Addrs: cfg.Advertise}
-	t := w.table
-	if old, ok := t.ByName(cfg.Name); ok && old.ID != cfg.ID {
-		old.State, old.ReplacedBy = ring.Replaced, cfg.ID
-		row.Fresh = true
-		var err error
-		if t, err = t.With(old); err != nil {
-			return t, err
-		}
+// load reads what the disk has.
+func (m *members) load() (saved bool, err error) {
+	t := ring.Table{}
+	b, err := m.cfg.Storage.LoadMeta(metaTable)
+	if err == nil && b != nil {
+		t, err = ring.DecodeTable(b)
 	}
-	t, err := t.With(row)
-	w.table = t
-	return t, err
+	if err != nil {
+		return false, err
+	}
+	m.table.Store(&t)
+	m.rings, err = cluster.OpenRings(m.cfg.Storage, m.cfg.ID)
+	return b != nil, err
 }
 
-// Table implements node.Cluster.
-func (m *members) Table() ring.Table { return m.view.Load().table }
+// found makes this node one of those that begin a cluster.
+func (m *members) found() error {
+	row := m.row()
+	row.State = ring.Active
+	t, s, err := m.n.birth.join(m.w, row)
+	if err != nil {
+		return err
+	}
+	if err := m.say(func() (bool, error) { return m.rings.Merge(s) }); err != nil {
+		return err
+	}
+	return m.change(func(ring.Table) (ring.Table, error) { return t, nil })
+}
 
-// Layout implements node.Cluster.
-func (m *members) Layout() *ring.Layout { return m.view.Load().layout }
+// row is this node's own, as long as it is nobody yet.
+func (m *members) row() ring.Member {
+	return ring.Member{ID: m.cfg.ID, Name: m.cfg.Name, Zone: m.cfg.Zone, Weight: m.cfg.Weight, State: ring.Joining, Addrs: m.cfg.Advertise}
+}
 
-// MergeTable implements node.Cluster.
-func (m *members) MergeTable(t ring.Table) error {
+// ownRow has this start's addresses in the table, and this node if it is not there yet.
+func (m *members) ownRow(t ring.Table) (ring.Table, error) {
+	row, known := t.Get(m.cfg.ID)
+	if !known {
+		return t.With(m.row())
+	}
+	row.Addrs = m.cfg.Advertise
+	return t.With(row)
+}
+
+// change changes the table, and has in it what the layouts say. What has changed is on the disk, and is told.
+func (m *members) change(fn func(ring.Table) (ring.Table, error)) error {
 	m.saving <- struct{}{}
 	defer func() { <-m.saving }()
-	old := m.view.Load()
-	next, err := ring.Merge(old.table, t)
-	if err != nil || next.Equal(old.table) {
+	old := *m.table.Load()
+	next, err := fn(old)
+	if v := m.Rings(); err == nil && v != nil {
+		next, err = cluster.Mirrored(next, v)
+	}
+	if err != nil || next.Equal(old) {
 		return err
 	}
 	if err := m.cfg.Storage.SaveMeta(metaTable, next.Encode()); err != nil {
 		return fmt.Errorf("sim: saving the member table: %w", err)
 	}
-	m.view.Store(&tableView{table: next, layout: ring.NewLayout(next)})
+	m.table.Store(&next)
 	m.changed()
+	m.Push()
 	return nil
 }
 
-// MarkSynced implements node.Cluster.
-func (m *members) MarkSynced() error {
-	row, ok := m.Table().Get(m.cfg.ID)
-	if !ok {
-		return fmt.Errorf("sim: %s is in no table", m.cfg.Name)
+// say changes the layouts, and has in the table what they say.
+func (m *members) say(fn func() (changed bool, err error)) error {
+	m.saving <- struct{}{}
+	changed, err := fn()
+	if changed {
+		m.w.keeps(m.n, m.cfg.ID, m.Rings())
+		m.w.look()
 	}
-	row.Synced = true
-	t, err := m.Table().With(row)
-	if err != nil {
+	<-m.saving
+	if err != nil || !changed {
 		return err
 	}
-	return m.MergeTable(t)
+	m.changed()
+	m.Push()
+	return m.change(func(t ring.Table) (ring.Table, error) { return t, nil })
+}
+
+// Table implements node.Cluster.
+func (m *members) Table() ring.Table { return *m.table.Load() }
+
+// Rings implements node.Cluster.
+func (m *members) Rings() *layouts.View { return m.rings.View() }
+
+// Layout implements node.Cluster.
+func (m *members) Layout() *ring.Layout { return m.rings.Layout() }
+
+// Knowledge implements node.Cluster.
+func (m *members) Knowledge() []byte {
+	table, v := m.Table(), m.Rings() // in this order: who owns in the table owns in the layouts
+	if v == nil {
+		return nil
+	}
+	return cluster.Knowledge(table, v.State())
+}
+
+// Learn implements node.Cluster.
+func (m *members) Learn(knowledge []byte) error {
+	t, s, err := cluster.Known(knowledge)
+	if err != nil || t.Len() == 0 {
+		return err
+	}
+	if err := m.say(func() (bool, error) { return m.rings.Merge(s) }); err != nil {
+		return err
+	}
+	return m.change(func(own ring.Table) (ring.Table, error) { return ring.Merge(own, t) })
 }
 
 // mergeExtra is the same for the properties of buckets.
@@ -187,12 +243,7 @@ func (m *members) Watch(fn func()) {
 	m.changed()
 }
 
-func (m *members) changed() {
-	select {
-	case m.news <- struct{}{}:
-	default:
-	}
-}
+func (m *members) changed() { signal(m.news) }
 
 func (m *members) notify(ctx context.Context) {
 	for {
@@ -215,18 +266,22 @@ func (m *members) HandleRPC(kind uint8, _ ring.ID, body []byte) ([]byte, error) 
 	if kind != cluster.KindTable {
 		return nil, fmt.Errorf("sim: kind %d is gossip's", kind)
 	}
-	t, err := ring.DecodeTable(body)
-	if err == nil {
-		err = m.MergeTable(t)
-	}
-	return m.Table().Encode(), err
+	err := m.Learn(body)
+	return m.Knowledge(), err
 }
 
 // GossipAddr implements node.Cluster.
 func (m *members) GossipAddr() string { return m.cfg.BindGossip }
 
-// Push implements node.Cluster. The next round of gossip does it.
-func (m *members) Push() {}
+// Push implements node.Cluster.
+func (m *members) Push() { signal(m.pushes) }
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
 
 // Stop implements node.Cluster.
 func (m *members) Stop(context.Context) error {
@@ -236,30 +291,75 @@ func (m *members) Stop(context.Context) error {
 	return nil
 }
 
-// gossip exchanges state with one peer a round, and judges who is silent.
+// speaks reports whether anybody may still hear this node: what a node that was killed has on its disk since is on no disk that it will wake up with. It is asked
+// after what is told was read.
+func (m *members) speaks() bool {
+	return !m.dead.Load() && !m.life.dead.Load() && m.n.running() == m.life
+}
+
+// reach are the peers with whom gossip can be exchanged now.
+func (m *members) reach() (peers []*members) {
+	for _, other := range m.w.nodes {
+		if peer := other.members(); other != m.n && peer != nil && peer.speaks() && m.w.hears(m.n, other) {
+			peers = append(peers, peer)
+		}
+	}
+	return peers
+}
+
+// gossip exchanges state with one peer a round, judges who is silent, and tends the layouts.
 func (m *members) gossip(ctx context.Context) {
 	tick := time.NewTicker(gossipEvery)
 	defer tick.Stop()
 	for {
 		m.judge()
+		m.tend()
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		var peers []*members
-		for _, other := range m.w.nodes {
-			if peer := other.members.Load(); other != m.n && peer != nil && !peer.dead.Load() && m.w.hears(m.n, other) {
-				peers = append(peers, peer)
-			}
+		peers := m.reach()
+		if len(peers) == 0 {
+			continue
 		}
-		if len(peers) > 0 {
-			peer := peers[int(m.w.random.float()*float64(len(peers)))]
-			_ = peer.MergeTable(m.Table()) // a disk that fails is met again in the next round
-			_ = m.MergeTable(peer.Table())
-			_ = peer.mergeExtra(m.cfg.Extra.State())
-			if m.mergeExtra(peer.cfg.Extra.State()) == nil && peer.met.Load() && !m.met.Swap(true) {
-				m.changed()
+		peer := peers[int(m.w.random.float()*float64(len(peers)))]
+		extra := m.cfg.Extra.State()
+		if m.tell(peer) {
+			_ = peer.mergeExtra(extra) // a disk that fails is met again in the next round
+		}
+		extra = peer.cfg.Extra.State()
+		if peer.tell(m) && m.mergeExtra(extra) == nil && peer.met.Load() && m.Rings() != nil && !m.met.Swap(true) {
+			m.changed()
+		}
+	}
+}
+
+// tell gives a peer what this node knows, unless this node has just died.
+func (m *members) tell(peer *members) bool {
+	knowledge := m.Knowledge()
+	if !m.speaks() || !peer.speaks() {
+		return false
+	}
+	if err := peer.Learn(knowledge); err != nil {
+		m.w.trace("%s does not learn from %s: %v", peer.n.name, m.n.name, err)
+	}
+	return true
+}
+
+// push tells everybody in reach as soon as there is something new; a share of that is late, and comes by gossip.
+func (m *members) push(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-m.pushes:
+		}
+		time.Sleep(m.w.plan.Latency)
+		m.tend()
+		for _, peer := range m.reach() {
+			if m.w.plan.Late == 0 || m.w.random.float() >= m.w.plan.Late {
+				m.tell(peer)
 			}
 		}
 	}
@@ -274,7 +374,7 @@ func (m *members) judge() {
 			continue
 		}
 		last, known := m.heard[row.ID]
-		if p := peer.members.Load(); !known || p != nil && !p.dead.Load() && p.cfg.ID == row.ID && m.w.hears(m.n, peer) {
+		if p := peer.members(); !known || p != nil && p.speaks() && p.cfg.ID == row.ID && m.w.hears(m.n, peer) {
 			m.heard[row.ID], last = now, now
 		}
 		switch silent := now.Sub(last); {

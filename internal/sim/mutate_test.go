@@ -30,13 +30,27 @@ var caughtBy = map[string]struct {
 	"drop-siblings":       {"regular", 20, ""},
 	"skip-absent-repair":  {"equal", 20, ""},
 	"count-non-owner":     {"regular", 20, ""},
-	"count-gaining":       {"regular", 60, ""},
+	"count-gaining":       {"regular", 20, "wipe,loss"},
 	"plain-vector":        {"clocks", 20, ""},
-	"value-beats-delete":  {"resurrection", 20, ""},
+	"value-beats-delete":  {"resurrection", 60, ""},
 	"forget-session":      {"sessions", 20, ""},
+	"answer-unbacked":     {"taken-back", 20, ""},
 	"claim-not-written":   {"accounts", 20, ""},
 	"one-ack-less":        {"regular", 20, ""},
 	"leak-pending":        {"bounds", 20, ""},
+	"adopt-before-data":   {"equal", 20, ""},
+	"adopt-from-gaining":  {"adopted", 60, ""},
+	"clock-from-context":  {"clocks", 20, ""},
+
+	"serve-before-synced":  {"regular", 20, ""},
+	"quorum-of-one-layout": {"regular", 60, ""},
+	"skip-the-fence":       {"fence", 20, "join,slow-disk"},
+	"drop-before-exchange": {"dropped", 20, ""},
+	"no-third-tracker":     {"regular", 20, "join,half-told"},
+	"hold-forever":         {"settled", 20, ""},
+
+	"count-stand-in-in-strict-mode":       {"regular", 20, ""},
+	"forget-hand-off-before-confirmation": {"lost", 60, ""},
 }
 
 func init() {

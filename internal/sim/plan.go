@@ -1,17 +1,21 @@
 package sim
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/quorate/quorate/ring"
 )
 
 // Plan is what a seed means: everything that is decided before the first node starts.
 type Plan struct {
 	Seed       uint64
-	Nodes      int
+	Nodes      int // that found the cluster
+	Joiners    int // that come later
 	Zones      int
 	Partitions int
 	Chaos      time.Duration // how long clients and faults run
@@ -20,20 +24,26 @@ type Plan struct {
 	Clients    int
 	Period     time.Duration // one operation of a client begins so long after the one before, or when that has ended
 	Keys       int           // per bucket
+	Sloppy     int           // of a hundred operations so many ask for fallbacks by themselves
+	Loose      []string      // buckets whose requests are sloppy if they do not say
+	Late       float64       // share of the news of the membership that only the next rounds of gossip bring
 	Faults     []Fault
 }
 
 // Fault is one thing that goes wrong.
 type Fault struct {
-	Kind  string
-	At    time.Duration
-	For   time.Duration
-	Node  int // the one that it happens to, or the first side of a cut
-	Other int
-	Side  []int         // the nodes of one side of a split
-	Level float64       // share of messages lost; or, for crashes, of unsynced data that stays
-	Delay time.Duration // mean
-	Class string        // the trip of a replicated request that it is about
+	Kind   string
+	At     time.Duration
+	For    time.Duration
+	Node   int // the one that it happens to, or the first side of a cut
+	Other  int
+	Side   []int         // the nodes of one side of a split, or that join
+	Level  float64       // share of messages lost; or, for crashes, of unsynced data that stays
+	Delay  time.Duration // mean
+	Class  string        // the trip of a replicated request that it is about
+	Weight uint32        // and Zone: what a node gets that is placed anew
+	Zone   string
+	of     *Fault // whose moment came
 }
 
 // String is the fault on one line.
@@ -57,6 +67,9 @@ func (f Fault) String() string {
 	}
 	if f.Class != "" {
 		b.WriteString(" " + f.Class)
+	}
+	if f.Weight > 0 {
+		fmt.Fprintf(&b, " weight %d zone %q", f.Weight, f.Zone)
 	}
 	fmt.Fprintf(&b, " at %v for %v", f.At.Round(time.Millisecond), f.For.Round(time.Millisecond))
 	return b.String()
@@ -88,14 +101,21 @@ func NewPlan(seed uint64, o Options) Plan {
 	}
 	at := time.Duration(0)
 	spare := 1 // disks that may be lost
+	wipes := r.IntN(4) == 0 && !p.NoExchange()
+	if wipes { // two, and with notice: each may be refilled from a node that is refilled itself
+		spare = 2
+	}
 	for {
 		at += time.Duration(r.ExpFloat64() * float64(5*time.Second))
 		if at >= p.Chaos-2*time.Second {
 			break
 		}
 		k := pick(r, o.Only)
+		if k.name == "join" && p.Joiners >= maxJoiners {
+			continue
+		}
 		if k.losesDisk {
-			if spare == 0 {
+			if spare == 0 || wipes && k.name != "wipe" {
 				continue
 			}
 			spare--
@@ -111,13 +131,71 @@ func NewPlan(seed uint64, o Options) Plan {
 	if len(p.Faults) == 0 {
 		p.Faults = []Fault{{Kind: "crash", At: p.Chaos / 2, For: time.Second}}
 	}
+	p.drawSloppy(rand.New(rand.NewPCG(seed, 3)), len(o.Only) > 0)
+	p.drawChanges(rand.New(rand.NewPCG(seed, 4)), len(o.Only) > 0)
 	return p
+}
+
+// maxJoiners bounds who joins in a plan that is limited to few kinds of faults.
+const maxJoiners = 4
+
+// drawSloppy says which requests may have fallbacks, and takes all owners of some keys away so that they need them. A quarter of the seeds has none. It has a
+// source of its own: what a seed means otherwise does not depend on it.
+func (p *Plan) drawSloppy(r *rand.Rand, limited bool) {
+	if r.IntN(4) == 0 {
+		return
+	}
+	p.Sloppy = 20 + r.IntN(60)
+	for _, name := range bucketNames() {
+		if r.IntN(5) == 0 {
+			p.Loose = append(p.Loose, name)
+		}
+	}
+	if p.Nodes == 3 || limited {
+		return
+	}
+	layout := ring.NewLayout(p.table())
+	for range 2 + r.IntN(3) {
+		f := Fault{Kind: []string{"owners-cut", "owners-crash"}[r.IntN(2)], At: time.Duration(r.Float64() * 0.9 * float64(p.Chaos)),
+			For: time.Duration((0.5 + r.Float64()) * float64(10*time.Second))}
+		for _, id := range layout.Owners(ring.Partition(r.IntN(p.Partitions)), 3) {
+			f.Side = append(f.Side, int(id[0])-1)
+		}
+		p.Faults = append(p.Faults, f)
+	}
+	slices.SortStableFunc(p.Faults, func(a, b Fault) int { return cmp.Compare(a.At, b.At) })
+}
+
+// table has the members as they are placed: by their names and zones. Their incarnations, which are drawn later, do not matter for that.
+func (p *Plan) table() ring.Table {
+	t, err := ring.NewTable("sim", p.Partitions)
+	for i := range p.Nodes {
+		if err == nil {
+			t, err = t.With(ring.Member{ID: ring.ID{byte(i + 1)}, Name: nodeName(i), Zone: p.zone(i), Weight: 1, State: ring.Active})
+		}
+	}
+	if err != nil {
+		panic(fmt.Sprintf("sim: a table of %d nodes: %v", p.Nodes, err))
+	}
+	return t
+}
+
+func nodeName(i int) string { return fmt.Sprintf("node-%d", i+1) }
+
+func (p *Plan) zone(i int) string {
+	if p.Zones == 1 {
+		return ""
+	}
+	return fmt.Sprintf("zone-%d", i%p.Zones)
 }
 
 func pick(r *rand.Rand, only []string) faultKind {
 	var kinds []faultKind
 	sum := 0
 	for _, k := range faultKinds() {
+		if slices.Contains(only, k.name) {
+			k.weight = max(1, k.weight)
+		}
 		if len(only) == 0 || slices.Contains(only, k.name) {
 			kinds = append(kinds, k)
 			sum += k.weight
@@ -141,6 +219,10 @@ func (p Plan) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "seed %d: %d nodes in %d zones, %d partitions, %d keys a bucket, %d clients every %v, latency %v, sync %v, %v of chaos\n",
 		p.Seed, p.Nodes, p.Zones, p.Partitions, p.Keys, p.Clients, p.Period, p.Latency, p.Sync, p.Chaos)
+	fmt.Fprintf(&b, "  %d of 100 operations sloppy, and those of buckets %v\n", p.Sloppy, p.Loose)
+	if p.Joiners > 0 || p.Late > 0 {
+		fmt.Fprintf(&b, "  %d nodes join, %.0f of 100 news of the membership are late\n", p.Joiners, 100*p.Late)
+	}
 	if p.NoExchange() {
 		b.WriteString("  no log exchange\n")
 	}

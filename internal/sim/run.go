@@ -7,9 +7,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/quorate/quorate/coordinator"
 	"github.com/quorate/quorate/internal/check"
-	"github.com/quorate/quorate/quorum"
+	"github.com/quorate/quorate/node"
 	"github.com/quorate/quorate/store"
 	"github.com/quorate/quorate/version"
 )
@@ -19,72 +18,80 @@ type Result struct {
 	Plan       Plan
 	History    check.Run
 	Violations []check.Violation
+	Repairs    node.RepairsView // of all nodes, each since its last start
+	Hedges     node.HedgesView
 	Simulated  time.Duration // clients at work
 	Whole      time.Duration // settling included
+	Unread     bool          // it settled without a read
 }
-
-// settle times: how long the cluster gets to find itself again, and to be read into agreement.
-const (
-	reconnectTime = 15 * time.Second
-	repairTime    = 6 * time.Second
-	settleTries   = 30
-)
 
 // simulate runs a plan inside a synctest bubble: chaos, heal, settle, check. log gets the trace, nil for none.
 func simulate(p Plan, log func(string)) Result {
 	w := newWorld(p, log)
 	w.trace("%v", p)
 	w.found()
+	watch := w.watch()
 	w.chaos()
 	simulated := w.now()
 	w.heal()
 	w.settle()
+	watch()
 	w.collect()
 	whole := w.now()
+	repairs, hedges := w.sideWork()
 	for _, n := range w.nodes {
+		n.wanted.Store(false)
 		w.shutDown(n)
 	}
 	w.ending.Wait()
-	return Result{Plan: p, History: w.run, Violations: check.All(&w.run), Simulated: simulated, Whole: whole}
+	return Result{Plan: p, History: w.run, Violations: check.All(&w.run), Repairs: repairs, Hedges: hedges, Simulated: simulated, Whole: whole, Unread: w.exchangeSuffices()}
 }
 
-// found starts all nodes with one table, and configures the buckets.
+// found starts the founders, as one cluster or two, and configures the buckets.
 func (w *world) found() {
-	for _, n := range w.nodes {
-		if err := n.start(); err != nil {
-			panic(fmt.Sprintf("sim: %s does not start on an empty disk: %v", n.name, err))
-		}
-		n.running().disk.mood.Store(&mood{}) // no time passes in the disk while locks are held over it
+	founders := w.nodes[:w.plan.Nodes]
+	if len(w.births) > 1 {
+		w.begin(w.plan.birth())
 	}
-	w.await("one layout on all nodes", func() bool {
-		for _, n := range w.nodes {
-			if len(n.running().Cluster().Members) != len(w.nodes) {
-				return false
+	var started sync.WaitGroup
+	for _, n := range founders {
+		n.wanted.Store(true)
+		started.Go(func() {
+			if err := n.start(); err != nil {
+				panic(fmt.Sprintf("sim: %s does not start on an empty disk: %v", n.name, err))
 			}
-		}
-		return true
+			n.running().disk.mood.Store(&mood{}) // no time passes in the disk while locks are held over it
+		})
+	}
+	started.Wait()
+	for _, b := range w.births {
+		w.configure(b)
+	}
+	w.await("the buckets on all nodes", func() bool {
+		return !slices.ContainsFunc(founders, func(n *simNode) bool { return len(n.running().Buckets()) != len(buckets) })
 	})
-	first := w.nodes[0].running()
+	for _, n := range founders {
+		n.running().disk.mood.Store(&mood{sync: w.plan.Sync})
+	}
+	w.began = time.Now()
+	w.tenures.begin()
+}
+
+// configure waits for a cluster of founders, and tells one of them of the buckets.
+func (w *world) configure(b *birth) {
+	w.await("one layout on all nodes", func() bool {
+		return !slices.ContainsFunc(b.nodes, func(n *simNode) bool { return len(n.running().Cluster().Members) != len(b.nodes) })
+	})
 	for _, name := range bucketNames() {
 		if buckets[name].Conflict == "siblings" {
 			w.run.Siblings[name] = true
 		}
-		if _, err := first.SetBucket(context.Background(), name, buckets[name]); err != nil {
+		props := buckets[name]
+		props.Sloppy = slices.Contains(w.plan.Loose, name)
+		if _, err := b.nodes[0].running().SetBucket(context.Background(), name, props); err != nil {
 			panic(fmt.Sprintf("sim: bucket %s: %v", name, err))
 		}
 	}
-	w.await("the buckets on all nodes", func() bool {
-		for _, n := range w.nodes {
-			if len(n.running().Buckets()) != len(buckets) {
-				return false
-			}
-		}
-		return true
-	})
-	for _, n := range w.nodes {
-		n.running().disk.mood.Store(&mood{sync: w.plan.Sync})
-	}
-	w.began = time.Now()
 }
 
 func (w *world) await(what string, ok func() bool) {
@@ -107,8 +114,10 @@ func (w *world) chaos() {
 	for i := range w.plan.Faults {
 		f := &w.plan.Faults[i]
 		faults.Go(func() {
-			time.Sleep(f.At)
-			w.begin(f)
+			if f != w.plan.birth() { // which is in force already
+				time.Sleep(f.At)
+				w.begin(f)
+			}
 			time.Sleep(min(f.For, w.plan.Chaos-f.At))
 			w.finish(f)
 		})
@@ -128,78 +137,22 @@ func (w *world) heal() {
 	for _, n := range w.nodes {
 		n.offset.Store(0)
 		w.restart(n)
-		n.running().disk.mood.Store(&mood{sync: w.plan.Sync})
+		if l := n.running(); l != nil {
+			l.disk.mood.Store(&mood{sync: w.plan.Sync})
+		}
 	}
 	w.applyRules()
 	time.Sleep(reconnectTime)
 }
 
-// settle reads every key until all its owners have answered, and again after what that repaired: as long as nothing else brings
-// replicas together, this does.
-func (w *world) settle() {
-	var keys []check.KeyName
-	for name := range w.run.Owners {
-		if name.Key != "" {
-			keys = append(keys, name)
-		}
-	}
-	slices.SortFunc(keys, func(a, b check.KeyName) int {
-		if a.Bucket != b.Bucket {
-			return compareStrings(a.Bucket, b.Bucket)
-		}
-		return compareStrings(a.Key, b.Key)
-	})
-	for range 2 {
-		for _, name := range keys {
-			w.mu.Lock()
-			delete(w.run.Unsettled, name)
-			w.mu.Unlock()
-			if !w.readAll(name) {
-				w.trace("%v cannot be read from all owners", name)
-				w.mu.Lock()
-				w.run.Unsettled[name] = true
-				w.mu.Unlock()
-			}
-		}
-		time.Sleep(repairTime)
-	}
-}
-
-func compareStrings(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
-}
-
-// readAll reads a key from all its owners. One that lost its disk is asked and repaired like the others, but it never counts.
-func (w *world) readAll(name check.KeyName) bool {
-	level := quorum.All
-	if slices.ContainsFunc(w.run.Losses, func(l check.Loss) bool { return !l.Silent }) {
-		level = 0
-	}
-	owners := w.run.Owners[name]
-	for try := range settleTries {
-		at := w.byName(owners[try%len(owners)]).running()
-		req := coordinator.GetRequest{Options: coordinator.Options{R: level, Timeout: 5 * time.Second}, Bucket: name.Bucket, Key: name.Key, Detail: true}
-		_, err := at.Get(context.Background(), req)
-		if err == nil {
-			return true
-		}
-		w.trace("settling %v: %v", name, err)
-		time.Sleep(time.Second)
-	}
-	return false
-}
-
 // collect takes down what every replica holds.
 func (w *world) collect() {
-	for _, n := range w.nodes {
+	w.locate()
+	for _, n := range w.present() {
+		w.ring(n)
 		s := n.running().store
-		rep := check.Replica{Node: n.name, Clocks: clocksOf(s, w.plan.Partitions), Copies: map[check.KeyName]check.Copy{}, Damaged: map[check.KeyName]bool{}}
+		rep := check.Replica{Node: n.name, Clocks: clocksOf(s, w.plan.Partitions), Copies: map[check.KeyName]check.Copy{}, Damaged: map[check.KeyName]bool{},
+			Held: w.held(s)}
 		for name, p := range w.run.Partitions {
 			rec, err := s.Get(store.Key{Partition: p, Bucket: name.Bucket, Key: name.Key})
 			if err != nil {
@@ -216,6 +169,34 @@ func (w *world) collect() {
 	}
 }
 
+// held is what a node keeps for owners.
+func (w *world) held(s *store.Store) map[check.KeyName]map[string]version.Vector {
+	held := map[check.KeyName]map[string]version.Vector{}
+	for _, owed := range s.Owed() {
+		w.mu.Lock()
+		owner := w.names[owed.Owner]
+		w.mu.Unlock()
+		for after := (store.Key{}); ; {
+			page, end, err := s.HandOffPage(owed.Partition, owed.Owner, after, 1<<20)
+			if err != nil {
+				w.trace("hand-offs for %s cannot be read: %v", owner, err)
+				break
+			}
+			for _, h := range page {
+				name := check.KeyName{Bucket: h.Key.Bucket, Key: h.Key.Key}
+				if held[name] == nil {
+					held[name] = map[string]version.Vector{}
+				}
+				held[name][owner], after = h.Record.Vector, h.Key
+			}
+			if end {
+				break
+			}
+		}
+	}
+	return held
+}
+
 func maxLWW(r version.Record) version.Stamp {
 	highest := r.MaxLWW
 	for _, v := range r.Versions {
@@ -226,8 +207,30 @@ func maxLWW(r version.Record) version.Stamp {
 	return highest
 }
 
-// idle are the gauges that must be at nothing when nothing happens.
-var idle = []string{"quorate_read_repairs_waiting", "quorate_store_pending_keys", "quorate_rpc_requests_running"}
+// sideWork sums up what reads have done beside answering.
+func (w *world) sideWork() (r node.RepairsView, h node.HedgesView) {
+	for _, n := range w.present() {
+		v := n.running().Cluster()
+		r.Stale += v.Repairs.Stale
+		r.Absent += v.Repairs.Absent
+		r.Siblings += v.Repairs.Siblings
+		r.Vector += v.Repairs.Vector
+		r.Minority += v.Repairs.Minority
+		r.Unneeded += v.Repairs.Unneeded
+		r.Failed += v.Repairs.Failed
+		r.Dropped += v.Repairs.Dropped
+		h.Sent += v.Hedges.Sent
+		h.Won += v.Hedges.Won
+		h.Suppressed += v.Hedges.Suppressed
+	}
+	return r, h
+}
+
+// idle are the gauges that must be at nothing when nothing happens; caught those that must be when nobody is behind.
+var (
+	idle   = []string{"quorate_read_repairs_waiting", "quorate_store_pending_keys", "quorate_rpc_requests_running"}
+	caught = []string{"quorate_member_behind_versions", "quorate_exchange_remaining_versions"}
+)
 
 func (w *world) gauges(n *simNode) {
 	families, err := n.running().Registry().Gather()
@@ -235,8 +238,11 @@ func (w *world) gauges(n *simNode) {
 		panic(fmt.Sprintf("sim: metrics of %s: %v", n.name, err))
 	}
 	for _, f := range families {
-		if slices.Contains(idle, f.GetName()) {
-			w.run.Gauges = append(w.run.Gauges, check.Gauge{Node: n.name, Name: f.GetName(), At: w.now(), Value: f.GetMetric()[0].GetGauge().GetValue()})
+		if !slices.Contains(idle, f.GetName()) && !(w.exchangeSuffices() && slices.Contains(caught, f.GetName())) {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			w.run.Gauges = append(w.run.Gauges, check.Gauge{Node: n.name, Name: f.GetName(), At: w.now(), Value: m.GetGauge().GetValue()})
 		}
 	}
 }

@@ -45,11 +45,16 @@ func options() Options {
 // simulated runs one seed.
 func simulated(t *testing.T, seed uint64, log func(string)) Result {
 	t.Helper()
+	return simulatedPlan(t, NewPlan(seed, options()), log)
+}
+
+func simulatedPlan(t *testing.T, p Plan, log func(string)) Result {
+	t.Helper()
 	var r Result
 	// In real time: a bubble that hangs does so for ever.
-	watchdog := time.AfterFunc(time.Minute, func() { panic(fmt.Sprintf("seed %d hangs", seed)) })
+	watchdog := time.AfterFunc(time.Minute, func() { panic(fmt.Sprintf("seed %d hangs", p.Seed)) })
 	defer watchdog.Stop()
-	synctest.Test(t, func(*testing.T) { r = simulate(NewPlan(seed, options()), log) })
+	synctest.Test(t, func(*testing.T) { r = simulate(p, log) })
 	return r
 }
 

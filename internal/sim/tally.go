@@ -39,7 +39,12 @@ type tally struct {
 	leastOps     float64
 	unsettled    int
 	losses       int
+	unread       int // seeds that settled without a read
+	stoodIn      int // operations for which fallbacks counted
+	alone        int // of them, writes that a fallback coordinated
 	linear       check.Linear
+	repairs      int64
+	hedges, won  int64
 }
 
 func newTally() *tally {
@@ -64,6 +69,18 @@ func (t *tally) add(r *Result) {
 	t.leastOps = min(t.leastOps, float64(len(r.History.Ops))/r.Simulated.Seconds())
 	t.unsettled += len(r.History.Unsettled)
 	t.losses += len(r.History.Losses)
+	t.unread += boolInt(r.Unread)
+	t.repairs += r.Repairs.Stale + r.Repairs.Absent + r.Repairs.Siblings + r.Repairs.Vector
+	t.hedges, t.won = t.hedges+r.Hedges.Sent, t.won+r.Hedges.Won
+	for _, o := range r.History.Ops {
+		if o.Fallbacks == 0 {
+			continue
+		}
+		t.stoodIn++
+		if o.IsWrite() && !slices.Contains(r.History.Owners[check.KeyName{Bucket: o.Bucket, Key: o.Key}], o.Coordinator) {
+			t.alone++
+		}
+	}
 	t.linear.Add(check.Linearizable(&r.History))
 }
 
@@ -72,9 +89,11 @@ func (t *tally) String() string {
 	var b strings.Builder
 	real := time.Since(t.began)
 	fmt.Fprintf(&b, "%d seeds, %.2f simulated cluster-hours in %v: %.1f a minute on one core\n", t.seeds, t.whole.Hours(), real.Round(time.Second/10), t.whole.Hours()/real.Minutes())
-	fmt.Fprintf(&b, "at least %.1f operations a simulated second; %d keys not settled; %d disks lost\n", t.leastOps, t.unsettled, t.losses)
+	fmt.Fprintf(&b, "at least %.1f operations a simulated second; %d keys not settled; %d disks lost; %d seeds settled without a read\n", t.leastOps, t.unsettled, t.losses, t.unread)
+	fmt.Fprintf(&b, "%d operations counted fallbacks; of them %d are writes that one coordinated\n", t.stoodIn, t.alone)
 	b.WriteString(check.Accounts{Attempts: t.attempts, Fates: t.fates, Reads: t.reads}.String())
 	fmt.Fprintln(&b, t.linear)
+	fmt.Fprintf(&b, "%d read repairs; %d values hedged, %d of them won\n", t.repairs, t.hedges, t.won)
 	for _, kind := range slices.Sorted(maps.Keys(t.faults)) {
 		fmt.Fprintf(&b, "%-48s %8d\n", "fault "+kind, t.faults[kind])
 	}

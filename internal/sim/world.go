@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -32,43 +33,50 @@ type world struct {
 	began  time.Time
 	net    *transport.Network
 	random *chance
-	nodes  []*simNode
+	nodes  []*simNode // the founders, then those that join
+	births []*birth
 
-	mu     sync.Mutex
-	table  ring.Table // all that was ever decided about members
-	active []*Fault
-	run    check.Run
-	ending sync.WaitGroup // nodes that are being closed
+	mu        sync.Mutex
+	active    []*Fault
+	run       check.Run
+	names     map[ring.ID]string // of all incarnations that there were
+	tenures   tenures
+	recorded  map[record]bool
+	ending    sync.WaitGroup // nodes that are being closed
+	operators atomic.Int32   // who still want something
 }
 
 // simNode is one place of the cluster, whether or not a node runs there.
 type simNode struct {
-	w       *world
-	index   int
-	name    string
-	zone    string
-	disk    disk
-	random  *chance
-	offset  atomic.Int64 // of its clock
-	members atomic.Pointer[members]
-	up      atomic.Pointer[lifetime]
+	w      *world
+	index  int
+	name   string
+	birth  *birth // nil for who joins
+	disk   disk
+	random *chance
+	offset atomic.Int64 // of its clock
+	up     atomic.Pointer[lifetime]
+	wanted atomic.Bool // it runs, or is to be started again: it has begun to join, and has neither left nor been removed
 
 	mu      sync.Mutex
+	zone    string
+	weight  uint32
 	starts  int
 	former  []version.ActorID // every number drawn by its store's earlier lives: actors are among them
 	drawn   []version.ActorID // and by the present one
 	damaged atomic.Bool       // its disk has lost something since the last start
-	busy    bool              // between the end of a life and the beginning of the next
+	busy    int               // lives of it that end or begin now
 }
 
 // lifetime is one run of a node, from start to crash.
 type lifetime struct {
 	*node.Node
-	disk   *life
-	faults *fault.Matrix
-	store  *store.Store
-	dead   atomic.Bool
-	closed chan struct{}
+	disk    *life
+	faults  *fault.Matrix
+	store   *store.Store
+	members atomic.Pointer[members]
+	dead    atomic.Bool
+	closed  chan struct{}
 }
 
 func newMem() *vfs.MemFS { return vfs.NewCrashableMem() }
@@ -83,15 +91,13 @@ func newWorld(p Plan, log func(string)) *world {
 	w.run.Owners = map[check.KeyName][]string{}
 	w.run.Partitions = map[check.KeyName]ring.Partition{}
 	w.run.Unsettled = map[check.KeyName]bool{}
-	w.table, _ = ring.NewTable("sim", p.Partitions)
-	for i := range p.Nodes {
-		n := &simNode{w: w, index: i, name: fmt.Sprintf("node-%d", i+1), random: newChance(p.Seed, 100+uint64(i))}
-		if p.Zones > 1 {
-			n.zone = fmt.Sprintf("zone-%d", i%p.Zones)
-		}
+	w.names, w.tenures, w.recorded = map[ring.ID]string{}, tenures{}, map[record]bool{}
+	for i := range p.places() {
+		n := &simNode{w: w, index: i, name: nodeName(i), zone: p.zone(i), weight: 1, random: newChance(p.Seed, 100+uint64(i))}
 		n.disk.mem = newMem()
 		w.nodes = append(w.nodes, n)
 	}
+	w.births = p.births(w.nodes)
 	return w
 }
 
@@ -116,16 +122,20 @@ func (n *simNode) skew() time.Duration { return time.Duration(n.offset.Load()) }
 // running is the node's present life, nil if there is none.
 func (n *simNode) running() *lifetime { return n.up.Load() }
 
+// present are the nodes that are part of the cluster, or on their way.
+func (w *world) present() []*simNode {
+	return slices.DeleteFunc(slices.Clone(w.nodes), func(n *simNode) bool { return !n.wanted.Load() })
+}
+
 // config is that of a node as serve would make it, in this world.
 func (n *simNode) config(l *life) node.Config {
 	cfg := node.DefaultConfig()
-	cfg.Name, cfg.Data, cfg.Zone = n.name, dataDir, n.zone
+	n.mu.Lock()
+	cfg.Name, cfg.Data, cfg.Zone, cfg.Weight = n.name, dataDir, n.zone, n.weight
+	n.mu.Unlock()
 	cfg.RPC, cfg.HTTP, cfg.Gossip = n.name+":7947", n.name+":8080", n.name+":7946"
 	cfg.Cluster, cfg.Partitions, cfg.AllowFaults = "sim", n.w.plan.Partitions, true
-	cfg.Logger = slog.New(slog.DiscardHandler)
-	if n.w.log != nil {
-		cfg.Logger = slog.New(slog.NewTextHandler(tracer{n}, &slog.HandlerOptions{Level: slog.LevelInfo}))
-	}
+	cfg.Logger = slog.New(newJournal(n))
 	cfg.Store.FS, cfg.Store.MemTable, cfg.Store.BlockCache, cfg.Store.RecordCache = l, 64<<20, 1<<20, 1<<20
 	cfg.Store.Rand = n.draw
 	cfg.World = node.World{
@@ -179,7 +189,41 @@ func (n *simNode) start() error {
 		return err
 	}
 	l.mood.Store(&mood{sync: n.w.plan.Sync})
+	n.w.ending.Go(func() {
+		select {
+		case err := <-nd.Failed():
+			n.w.failed(n, life, err)
+		case <-life.closed:
+		}
+	})
 	return nil
+}
+
+// failed ends a node that says that it must be ended, as serve does: one that has left is not started again.
+func (w *world) failed(n *simNode, life *lifetime, err error) {
+	if life.dead.Load() {
+		return // nobody hears it
+	}
+	w.trace("%s ends: %v", n.name, err)
+	w.mu.Lock()
+	exit := slices.IndexFunc(w.run.Exits, func(e check.Exit) bool { return e.Node == n.name })
+	switch {
+	case exit < 0:
+		w.run.Exits = append(w.run.Exits, check.Exit{Node: n.name, At: w.now(), Reason: err.Error()})
+	case errors.Is(err, node.ErrLeft) || life.hasLeft():
+		w.run.Exits[exit].Done = w.now()
+	default:
+		w.run.Exits[exit].Reason = err.Error()
+	}
+	w.mu.Unlock()
+	n.wanted.Store(false)
+	w.shutDown(n)
+}
+
+// hasLeft reports whether the node's own row says that it has left: it may have crashed between saying so and ending.
+func (l *lifetime) hasLeft() bool {
+	members := l.members.Load()
+	return slices.ContainsFunc(members.Table().Members(), func(m ring.Member) bool { return m.ID == members.cfg.ID && m.State == ring.Left })
 }
 
 // started notes what a node finds on its disk, before it serves.
@@ -243,40 +287,56 @@ func (w *world) shutDown(n *simNode) {
 
 func (w *world) end(n *simNode, l *lifetime) {
 	n.mu.Lock()
-	n.busy = true
+	n.busy++
 	n.mu.Unlock()
 	w.ending.Go(func() {
 		l.disk.mood.Store(&mood{})
 		closeNode(l.Node)
 		close(l.closed)
-		n.mu.Lock()
-		n.busy = false
-		n.mu.Unlock()
+		n.release()
 	})
 }
 
 // restart starts a node that does not run, as soon as its former life has let go of its address. A disk that cannot be opened is emptied.
+// Of several faults that end at one node, one starts it and the others wait.
 func (w *world) restart(n *simNode) {
-	for try := 0; n.running() == nil; try++ {
-		n.mu.Lock()
-		busy := n.busy
-		n.mu.Unlock()
-		if busy {
+	for try := 0; n.running() == nil && n.wanted.Load(); {
+		if !n.claim() {
 			time.Sleep(10 * time.Millisecond)
 			continue
 		}
 		err := n.start()
 		if err == nil {
 			w.trace("%s starts", n.name)
-			return
+		} else {
+			w.trace("%s does not start: %v", n.name, err)
+			if try++; try > 3 {
+				w.lose(n, false)
+				n.disk.mem = newMem()
+			}
 		}
-		w.trace("%s does not start: %v", n.name, err)
-		if try >= 3 {
-			w.lose(n, false)
-			n.disk.mem = newMem()
+		n.release()
+		if err != nil {
+			time.Sleep(100 * time.Millisecond)
 		}
-		time.Sleep(100 * time.Millisecond)
 	}
+}
+
+// claim makes the caller the one who starts the node; false while it runs, its former life ends, or another one starts it.
+func (n *simNode) claim() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.busy > 0 || n.running() != nil {
+		return false
+	}
+	n.busy++
+	return true
+}
+
+func (n *simNode) release() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.busy--
 }
 
 // lose notes that a node's disk no longer holds all that it confirmed.
@@ -303,7 +363,7 @@ func (w *world) begin(f *Fault) {
 func (w *world) finish(f *Fault) {
 	w.trace("fault ends: %v", f)
 	w.mu.Lock()
-	w.active = slices.DeleteFunc(w.active, func(other *Fault) bool { return other == f })
+	w.active = slices.DeleteFunc(w.active, func(other *Fault) bool { return other == f || other.of == f })
 	w.mu.Unlock()
 	w.applyRules()
 	if k := kindOf(f); k.end != nil {
@@ -382,24 +442,13 @@ func (w *world) linked(a, b *simNode) bool {
 	return true
 }
 
-// owners notes where a key lives.
-func (w *world) owners(bucket, key string) {
-	name := check.KeyName{Bucket: bucket, Key: key}
+// place notes a key, and returns where it lies.
+func (w *world) place(name check.KeyName) ring.Partition {
+	p := ring.PartitionOf(ring.Hash(name.Bucket, name.Key), w.plan.Partitions)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.run.Owners[name] != nil {
-		return
-	}
-	layout := ring.NewLayout(w.table)
-	p := ring.PartitionOf(ring.Hash(bucket, key), layout.Partitions())
 	w.run.Partitions[name] = p
-	names := map[ring.ID]string{}
-	for _, m := range w.table.Members() {
-		names[m.ID] = m.Name
-	}
-	for _, id := range layout.Owners(p, buckets[bucket].N) {
-		w.run.Owners[name] = append(w.run.Owners[name], names[id])
-	}
+	return p
 }
 
 // note appends an operation to the history.
