@@ -220,24 +220,33 @@ func beginWipe(w *world, f *Fault) { w.kill(w.nodes[f.Node], 0) }
 
 func endWipe(w *world, f *Fault) {
 	n := w.nodes[f.Node]
-	if n.running() != nil {
-		return // another fault's end has started it meanwhile
-	}
-	w.lose(n, false)
-	n.disk.mem = newMem()
+	w.atRest(n, func() {
+		w.lose(n, false)
+		n.setDisk(newMem())
+	})
 	w.restart(n)
 }
 
 func beginRollback(w *world, f *Fault) {
 	n := w.nodes[f.Node]
-	n.disk.older = n.disk.mem.CrashClone(crashWith(0, nil))
+	older := n.mem().CrashClone(crashWith(0, nil))
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.disk.older = older
 }
 
 func endRollback(w *world, f *Fault) {
 	n := w.nodes[f.Node]
+	rollBack := func() {
+		w.lose(n, true)
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.disk.mem = n.disk.older
+	}
 	w.kill(n, 0)
-	w.lose(n, true)
-	n.disk.mem = n.disk.older
+	for !w.atRest(n, rollBack) { // another fault's end has started it meanwhile
+		w.kill(n, 0)
+	}
 	w.restart(n)
 }
 
@@ -246,14 +255,13 @@ func beginFlip(w *world, f *Fault) { w.kill(w.nodes[f.Node], 0) }
 // endFlip damages the disk of a stopped node. If the node does not start on it, somebody empties the disk.
 func endFlip(w *world, f *Fault) {
 	n := w.nodes[f.Node]
-	if n.running() != nil {
-		return
-	}
-	r := rand.New(rand.NewPCG(w.plan.Seed, uint64(f.At)))
-	if what := flip(n.disk.mem, dataDir, f.Level > 0.3, r); what != "" {
-		w.trace("node-%d: %s flipped", f.Node+1, what)
-		w.lose(n, true)
-	}
+	w.atRest(n, func() {
+		r := rand.New(rand.NewPCG(w.plan.Seed, uint64(f.At)))
+		if what := flip(n.mem(), dataDir, f.Level > 0.3, r); what != "" {
+			w.trace("node-%d: %s flipped", f.Node+1, what)
+			w.lose(n, true)
+		}
+	})
 	w.restart(n)
 }
 

@@ -175,7 +175,7 @@ func (n *simNode) start() error {
 	n.former = append(n.former, n.drawn...)
 	n.drawn = nil
 	n.mu.Unlock()
-	l := newLife(n.disk.mem, n.random)
+	l := newLife(n.mem(), n.random)
 	nd, err := node.New(n.config(l))
 	if err != nil {
 		return err
@@ -263,13 +263,15 @@ func closeNode(n *node.Node) {
 
 // kill ends a node as a power cut would: what it says from now on reaches nobody, and of what it has not synced only a share stays.
 func (w *world) kill(n *simNode, unsynced int) {
+	n.hold() // before it is gone: nobody starts it on the disk that is about to be replaced
+	defer n.release()
 	l := n.up.Swap(nil)
 	if l == nil {
 		return
 	}
 	l.dead.Store(true)
 	_ = l.faults.Set([]fault.Rule{{Peer: fault.Everyone, Drop: true}}) // a constant rule is valid
-	n.disk.mem = n.disk.mem.CrashClone(crashWith(unsynced, rand.New(rand.NewPCG(w.plan.Seed, uint64(w.now())))))
+	n.setDisk(n.mem().CrashClone(crashWith(unsynced, rand.New(rand.NewPCG(w.plan.Seed, uint64(w.now()))))))
 	w.trace("%s crashes, %d %% of what was not synced stays", n.name, unsynced)
 	w.end(n, l)
 }
@@ -286,9 +288,7 @@ func (w *world) shutDown(n *simNode) {
 }
 
 func (w *world) end(n *simNode, l *lifetime) {
-	n.mu.Lock()
-	n.busy++
-	n.mu.Unlock()
+	n.hold()
 	w.ending.Go(func() {
 		l.disk.mood.Store(&mood{})
 		closeNode(l.Node)
@@ -312,7 +312,7 @@ func (w *world) restart(n *simNode) {
 			w.trace("%s does not start: %v", n.name, err)
 			if try++; try > 3 {
 				w.lose(n, false)
-				n.disk.mem = newMem()
+				n.setDisk(newMem())
 			}
 		}
 		n.release()
@@ -322,7 +322,40 @@ func (w *world) restart(n *simNode) {
 	}
 }
 
-// claim makes the caller the one who starts the node; false while it runs, its former life ends, or another one starts it.
+// atRest changes the disk of a node that does not run, as soon as nobody else is at work on it; false, and no change, if it runs again.
+func (w *world) atRest(n *simNode, change func()) bool {
+	for !n.claim() {
+		if n.running() != nil {
+			return false
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	defer n.release()
+	change()
+	return true
+}
+
+// mem is what the node's disk holds.
+func (n *simNode) mem() *vfs.MemFS {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.disk.mem
+}
+
+func (n *simNode) setDisk(m *vfs.MemFS) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.disk.mem = m
+}
+
+// hold keeps others from claiming the node until release.
+func (n *simNode) hold() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.busy++
+}
+
+// claim makes the caller the one who starts the node, or changes its disk; false while it runs, its former life ends, or another one starts it.
 func (n *simNode) claim() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
