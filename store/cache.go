@@ -1,10 +1,12 @@
 package store
 
 import (
-	"strings"
+	"encoding/binary"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 
+	"github.com/quorate/quorate/ring"
 	"github.com/quorate/quorate/version"
 )
 
@@ -19,6 +21,7 @@ const (
 // immutable and shared. It holds what the database holds: the writer of a key puts its record there under the partition's lock.
 type cache struct {
 	shards [cacheShards]cacheShard
+	drops  []atomic.Uint32 // by partition: how often all of it was forgotten
 }
 
 type cacheShard struct {
@@ -36,6 +39,7 @@ type cached struct {
 	key        string
 	rec        version.Record
 	size       int64
+	drops      uint32 // of its partition, when it was put here; after another the entry is waste, and goes in its turn
 }
 
 // sizeInMemory is about what a record and its key take, in bytes.
@@ -48,8 +52,8 @@ func sizeInMemory(key []byte, r *version.Record) int64 {
 	return int64(size)
 }
 
-func newCache(bytes int64) *cache {
-	c := new(cache)
+func newCache(bytes int64, partitions int) *cache {
+	c := &cache{drops: make([]atomic.Uint32, partitions)}
 	for i := range c.shards {
 		s := &c.shards[i]
 		s.entries, s.max = make(map[uint64]*cached), bytes/cacheShards
@@ -66,7 +70,7 @@ func (c *cache) get(hash uint64, key []byte) (version.Record, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.entries[hash]
-	if e == nil || e.key != string(key) {
+	if e == nil || e.key != string(key) || e.drops != c.dropsOf(key).Load() {
 		s.misses++
 		return version.Record{}, false
 	}
@@ -100,7 +104,7 @@ func (c *cache) put(hash uint64, key []byte, r version.Record) {
 	if e.key != string(key) {
 		e.key = string(key)
 	}
-	e.rec, e.size = r, size
+	e.rec, e.size, e.drops = r, size, c.dropsOf(key).Load()
 	s.link(e)
 	for s.used += size; s.used > s.max; {
 		s.forget(s.ring.prev)
@@ -117,19 +121,11 @@ func (c *cache) remove(hash uint64) {
 	}
 }
 
-// removePrefix forgets all records whose keys start so. It looks at everything that is kept.
-func (c *cache) removePrefix(prefix []byte) {
-	for i := range c.shards {
-		s := &c.shards[i]
-		s.mu.Lock()
-		for _, e := range s.entries {
-			if strings.HasPrefix(e.key, string(prefix)) {
-				s.forget(e)
-			}
-		}
-		s.mu.Unlock()
-	}
-}
+// dropsOf are the drops of a record's partition.
+func (c *cache) dropsOf(key []byte) *atomic.Uint32 { return &c.drops[binary.BigEndian.Uint16(key[1:])] }
+
+// removePartition forgets all records of a partition, whatever there is of it and elsewhere. The caller holds the partition's lock, as does whoever puts a record there.
+func (c *cache) removePartition(p ring.Partition) { c.drops[p].Add(1) }
 
 func (s *cacheShard) forget(e *cached) {
 	s.used -= e.size

@@ -77,27 +77,36 @@ func TestKeysKeepOrder(t *testing.T) {
 
 // TestCacheBound: the cache stays within its bytes, keeps what was used last, and tells keys of one hash apart.
 func TestCacheBound(t *testing.T) {
-	c := newCache(cacheShards * 16 * (cacheOverhead + 3))
+	c := newCache(cacheShards*16*(cacheOverhead+3), 2)
 	has := func(hash uint64, key string) bool {
 		_, ok := c.get(hash, []byte(key))
 		return ok
 	}
 	const shard = uint64(3) << 32
 	for i := range uint64(100) {
-		c.put(shard|i, []byte("key"), version.Record{N: 1})
-		has(shard, "key")
+		c.put(shard|i, []byte("d\x00\x01"), version.Record{N: 1})
+		has(shard, "d\x00\x01")
 	}
-	if !has(shard, "key") || has(shard|1, "key") || !has(shard|99, "key") {
+	if !has(shard, "d\x00\x01") || has(shard|1, "d\x00\x01") || !has(shard|99, "d\x00\x01") {
 		t.Fatal("not the least recently used went")
 	}
-	if has(shard, "kez") {
+	if has(shard, "d\x00\x00") {
 		t.Fatal("another key of the same hash was taken for it")
 	}
 	if s := c.shard(shard); s.used > s.max || len(s.entries) != 16 {
 		t.Fatalf("%d bytes of %d in %d entries", s.used, s.max, len(s.entries))
 	}
-	c.put(shard|99, []byte("key"), version.Record{N: 1, Versions: []version.Version{{Value: make([]byte, 4096)}}})
-	if has(shard|99, "key") {
+	c.put(shard|99, []byte("d\x00\x01"), version.Record{N: 1, Versions: []version.Version{{Value: make([]byte, 4096)}}})
+	if has(shard|99, "d\x00\x01") {
 		t.Fatal("a record larger than an eighth of its shard was kept")
+	}
+
+	c.put(shard|1, []byte("d\x00\x00"), version.Record{N: 1})
+	c.removePartition(1)
+	if has(shard|98, "d\x00\x01") || !has(shard|1, "d\x00\x00") {
+		t.Fatal("not what was kept of the dropped partition is forgotten")
+	}
+	if c.put(shard|98, []byte("d\x00\x01"), version.Record{N: 1}); !has(shard|98, "d\x00\x01") {
+		t.Fatal("what came after the drop is forgotten too")
 	}
 }

@@ -262,7 +262,7 @@ func (e *epoch) forget(p ring.Partition, d *drop) (*Commit, error) {
 			whole := []byte{prefix, byte(p >> 8), byte(p)}
 			_ = b.DeleteRange(whole, afterPrefix(whole), nil)
 		}
-		e.cache.removePrefix([]byte{prefixRecord, byte(p >> 8), byte(p)})
+		e.cache.removePartition(p)
 	}
 	_ = b.DeleteRange(setKey(prefixClock, p, 1), setKey(prefixClock, p, d.to+1), nil)
 	for _, prefix := range []byte{prefixDigest, prefixHeld} {

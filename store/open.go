@@ -73,7 +73,7 @@ func probe(o *Options) error {
 // openEpoch opens the database behind a new gate, loads its clocks and draws an actor.
 func (s *Store) openEpoch() (*epoch, error) {
 	e := &epoch{opts: &s.opts, gate: newGate(s.opts.FS, s.tableFailed), parts: make([]partition, s.opts.Partitions), pending: newPending(),
-		completions: newCompletions(), cache: newCache(s.opts.RecordCache), stats: &s.stats, idle: make(chan struct{}),
+		completions: newCompletions(), cache: newCache(s.opts.RecordCache, s.opts.Partitions), stats: &s.stats, idle: make(chan struct{}),
 		snaps: snapshots{open: make(map[*Snapshot]struct{})}}
 	db, err := pebble.Open(s.opts.Dir, pebbleOptions(&s.opts, e.gate, &s.stats, s.lock, &e.pending.unsynced))
 	if err != nil {
