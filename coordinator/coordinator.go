@@ -100,7 +100,7 @@ type Config struct {
 	Name           string
 	Inline         int              // bytes of values that ride along in read replies of replicas other than the nearest
 	MaxTries       int              // versions that one write may make: the first, and those that had to beat a higher stamp or n
-	RetryPause     time.Duration    // between tries after a refusal because the views differ
+	RetryPause     time.Duration    // between tries after a refusal because the views differ, when it was not the first
 	SessionRetries int              // rounds of reading again for a context that is not met yet
 	MaxMissed      int              // keys remembered per owner that missed a write
 	MaxOwnReads    int              // reads that wait for this node's own store; beyond it they count on the others
@@ -108,6 +108,9 @@ type Config struct {
 	// Slow is the time after which an answer of a peer is unusually late, 0 if that is not known; nil: of none it is.
 	Slow func(ring.ID) time.Duration
 }
+
+// soonTries is how many pauses are shorter than RetryPause: the first is a sixteenth of it.
+const soonTries = 4
 
 // DefaultConfig returns the numbers that the product runs with.
 func DefaultConfig() Config {
@@ -316,9 +319,11 @@ func (f *fanout) wait(ctx context.Context, timer *time.Timer) bool {
 	}
 }
 
-// pause waits a little for what has been refused to be merged; false when the time is up.
-func (c *Coordinator) pause(ctx context.Context, deadline time.Time) bool {
-	d := c.cfg.RetryPause/2 + rand.N(c.cfg.RetryPause)
+// pause waits for what has been refused to be merged, which takes some milliseconds or, across a bad network, much longer: for the more, up to RetryPause, the more tries
+// there were. It returns false when the time is up.
+func (c *Coordinator) pause(ctx context.Context, deadline time.Time, tries int) bool {
+	d := c.cfg.RetryPause >> max(0, soonTries-tries)
+	d = d/2 + rand.N(d)
 	if time.Until(deadline) <= d {
 		return false
 	}

@@ -46,7 +46,7 @@ type round struct {
 // Get reads one key. The parameters are valid and complete. Errors are *Error.
 func (c *Coordinator) Get(ctx context.Context, req *GetRequest, params quorum.Params) (GetResult, error) {
 	r := &reading{req: req, params: params, n: params.N, deadline: time.Now().Add(req.Timeout)}
-	for round := 0; ; {
+	for round, refused := 0, 0; ; {
 		v := c.member.View()
 		if v.Rings == nil {
 			return GetResult{}, c.readFailed(r, NotReady, "this node has not met its cluster yet")
@@ -73,15 +73,17 @@ func (c *Coordinator) Get(ctx context.Context, req *GetRequest, params quorum.Pa
 			if round++; round > c.cfg.SessionRetries {
 				return GetResult{}, c.unsatisfied(r, rec, "no replica that answered has what the context has seen")
 			}
+			refused = soonTries // a write is on its way: that takes longer
 		case readStaleView:
 			c.Stats.LayoutRetries.Add(1)
 		}
-		if !c.pause(ctx, r.deadline) {
+		if !c.pause(ctx, r.deadline, refused) {
 			if verdict == readUnsatisfied {
 				return GetResult{}, c.unsatisfied(r, rec, "no replica that answered in time has what the context has seen")
 			}
 			return GetResult{}, c.readFailed(r, QuorumUnavailable, "this node and the key's owners did not come to see the same layouts in time")
 		}
+		refused++
 	}
 }
 

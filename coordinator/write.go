@@ -63,7 +63,7 @@ func newWriting(req *PutRequest, params quorum.Params, mode version.Mode) *writi
 }
 
 func (c *Coordinator) put(ctx context.Context, w *writing) (PutResult, error) {
-	for {
+	for refused := 0; ; refused++ {
 		v := c.member.View()
 		if v.Rings == nil {
 			return PutResult{}, c.fail(w, NotReady, "this node has not met its cluster yet")
@@ -83,7 +83,7 @@ func (c *Coordinator) put(ctx context.Context, w *writing) (PutResult, error) {
 		if !retry {
 			return res, err
 		}
-		if !c.pause(ctx, w.deadline) {
+		if !c.pause(ctx, w.deadline, refused) {
 			return PutResult{}, c.undecided(w)
 		}
 	}
