@@ -208,6 +208,7 @@ func (x *Exchanger) pages(ctx context.Context, o *Ownership, e *exchange, first 
 		}
 	}
 	for request := first; ; {
+		request.Bytes = uint32(x.pacer.page(time.Now()))
 		body, err := x.ask(ctx, e.peer, KindPage, request.append(nil))
 		if err != nil {
 			return err
@@ -219,7 +220,7 @@ func (x *Exchanger) pages(ctx context.Context, o *Ownership, e *exchange, first 
 		before := e.fetched.records
 		err = x.turn(o, e, &p)
 		x.count(e.fetched.records-before, len(body))
-		if err == nil && !sleep(ctx, x.pacer.pause(time.Now(), max(p.Pressure, x.pressure()), len(body))) {
+		if err == nil && !x.paced(ctx, o.Self, e.peer, p.Pressure, len(body)) {
 			err = ctx.Err()
 		}
 		if p.Last {

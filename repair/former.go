@@ -264,6 +264,9 @@ func (x *Exchanger) showTo(ctx context.Context, o *Ownership, id ring.ID, relics
 	return send()
 }
 
+// dropRest times as long as the drop of a partition took, the node rests after it: nobody waits for the space, and clients wait for the processor and the disk.
+const dropRest = 4
+
 // dropAll drops the relics that may be dropped, and returns the others.
 func (x *Exchanger) dropAll(ctx context.Context, o *Ownership, relics []*relic) (left []*relic, err error) {
 	for _, r := range relics {
@@ -271,11 +274,13 @@ func (x *Exchanger) dropAll(ctx context.Context, o *Ownership, relics []*relic) 
 			left = append(left, r)
 			continue
 		}
+		begun := time.Now()
 		done, failure := x.drop(ctx, o.Digest, r)
 		err = errors.Join(err, failure)
 		if !done {
 			left = append(left, r)
 		}
+		sleep(ctx, dropRest*time.Since(begun)) // an ended ctx ends what follows
 	}
 	if n := len(relics) - len(left); n > 0 {
 		x.log.Info("dropped what this node owns no more, and others hold", "partitions", n, "left", len(left))

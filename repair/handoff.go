@@ -274,7 +274,7 @@ func (r *trip) deliver(ctx context.Context, p ring.Partition, batch []store.Hand
 	s.Refused.Add(int64(len(answer.Refused)))
 	s.Bytes.Add(int64(bytes))
 	r.d.x.busy()
-	if !sleep(ctx, r.d.x.pacer.pause(time.Now(), max(answer.Pressure, r.d.x.pressure()), bytes)) {
+	if !r.d.x.paced(ctx, r.o.Self, r.id, answer.Pressure, bytes) {
 		return ctx.Err()
 	}
 	return nil

@@ -5,73 +5,124 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/quorate/quorate/ring"
 )
 
 // How fast a node catches up is a closed loop: additive increase while client requests are as fast as usual, multiplicative decrease as
-// soon as they are not, between a floor and no limit.
+// soon as they are not, from a floor on. Where no client is heard of the rate doubles until there is no limit to speak of.
 
 const (
 	paceWindow   = 250 * time.Millisecond // so long a window has some hundred requests under load, and the loop reacts within a second
-	paceFloor    = 1 << 20                // bytes/s: some 7,000 records of 100 bytes, as many as a cluster of three writes under load
-	paceStart    = 2 << 20                // bytes/s with which a limit begins
+	paceMemory   = 4 * paceWindow         // that a node's word counts: the peers whose pages come in turn within it
+	paceFloor    = 512 << 10              // bytes/s: some 2,200 records of 100 bytes
+	paceStart    = 2 << 20                // bytes/s when clients come while there is no limit
 	paceStep     = 256 << 10              // bytes/s added per window
-	paceCut      = 0.7                    // of the rate is left after a slow window
+	paceCut      = 0.7                    // of the rate is left after a slow window, and less the slower it was,
+	paceDeepCut  = 0.25                   // but as much as this
 	paceTop      = 256 << 20              // bytes/s: beyond this there is no limit to speak of
 	tooSlow      = 130                    // percent of the usual p99; the promise is below 200, and the loop reacts late
 	usualWeight  = 0.1                    // of a new window in what is usual
 	fewRequests  = 20                     // in a window: fewer have no p99
 	fastAnyway   = 2 * time.Millisecond   // a p99 below this is no reason to hold back
-	noLimit      = 0.0                    // of a rate: as fast as it goes
+	paceGrowth   = 2                      // per window without clients: the top is reached after little more than two seconds
+	leastPage    = 4 << 10                // bytes: some 25 small records
+	pagePeriod   = pace(8 * time.Millisecond)
 	percent      = 100
 	pressureMost = 10_000
 )
 
-// pace is the rate at which a node fetches, in bytes a second; noLimit while no client is there to be slowed down.
+// pace is the rate at which a node fetches, in bytes a second; paceTop is no limit.
 type pace float64
 
 // next is the rate after a window. pressure is the p99 of client requests in percent of what is usual, 0 if there were too few to tell.
 func (p pace) next(pressure uint32) pace {
 	switch {
 	case pressure == 0:
-		return noLimit
-	case pressure > tooSlow && p == noLimit:
-		return paceStart * paceCut
-	case pressure > tooSlow:
-		return max(paceFloor, p*paceCut)
-	case p == noLimit:
-		return paceStart
+		return min(p*paceGrowth, paceTop)
+	case p == paceTop:
+		p = paceStart
+	}
+	if pressure > tooSlow {
+		return max(paceFloor, p*min(paceCut, max(paceDeepCut, tooSlow/pace(pressure))))
 	}
 	return min(p+paceStep, paceTop)
 }
 
 // after is how long to wait after so many bytes.
-func (p pace) after(bytes int) time.Duration {
-	if p == noLimit || p >= paceTop {
+func (p pace) after(bytes float64) time.Duration {
+	if p >= paceTop {
 		return 0
 	}
-	return time.Duration(float64(bytes) / float64(p) * float64(time.Second))
+	return time.Duration(bytes / float64(p) * float64(time.Second))
 }
+
+// page is how many bytes to fetch at once: less while it goes slowly, as what comes at once is merged at once, and clients wait for it at both nodes.
+func (p pace) page() int { return max(leastPage, int(min(p, paceTop)*pagePeriod/pace(time.Second))) }
 
 // pacer is the loop: it keeps the rate over all exchanges of a node, and takes one step a window.
 type pacer struct {
 	mu    sync.Mutex
 	rate  pace
-	step  time.Time
-	ready time.Time // when what was fetched so far is paid for
+	step  time.Time // the latest of its steps
+	owed  float64   // bytes that were fetched and, at
+	paid  time.Time // this moment, were not paid for yet
+	heard map[ring.ID]said
 }
 
-// pause is how long to wait before fetching on, after a page of so many bytes.
-func (p *pacer) pause(now time.Time, pressure uint32, bytes int) time.Duration {
+// said is the pressure at a node, and when it was heard of.
+type said struct {
+	pressure uint32
+	at       time.Time
+}
+
+// hear notes how slow client requests are at a node.
+func (p *pacer) hear(now time.Time, from ring.ID, pressure uint32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if now.Sub(p.step) >= paceWindow {
-		p.rate, p.step = p.rate.next(pressure), now
+	if p.heard == nil {
+		p.heard = map[ring.ID]said{}
 	}
-	if p.ready.Before(now) {
-		p.ready = now
+	p.heard[from] = said{pressure, now}
+}
+
+// pressure is the most that was heard of late: a page from a node without clients does not make up for one from a node whose clients wait. Whoever was not
+// heard of for so long is forgotten. The caller holds mu.
+func (p *pacer) pressure(now time.Time) (most uint32) {
+	for id, s := range p.heard {
+		if now.Sub(s.at) > paceMemory {
+			delete(p.heard, id)
+			continue
+		}
+		most = max(most, s.pressure)
 	}
-	p.ready = p.ready.Add(p.rate.after(bytes))
-	return p.ready.Sub(now)
+	return most
+}
+
+// page is how many bytes to fetch at once now.
+func (p *pacer) page(now time.Time) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now.Sub(p.step) >= paceMemory {
+		return pace(paceFloor).page()
+	}
+	return p.rate.page()
+}
+
+// pause is how long to wait, at the present rate, before fetching on after a page of so many bytes.
+func (p *pacer) pause(now time.Time, bytes int) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.owed = max(0, p.owed-float64(p.rate)*now.Sub(p.paid).Seconds())
+	p.paid = now
+	switch since := now.Sub(p.step); {
+	case since >= paceMemory: // it begins, or has rested: nobody knows yet what clients will feel
+		p.rate, p.step = paceFloor, now
+	case since >= paceWindow:
+		p.rate, p.step = p.rate.next(p.pressure(now)), now
+	}
+	p.owed += float64(bytes)
+	return p.rate.after(p.owed)
 }
 
 // Latency watches how long client requests take, for the pace. Observe costs one atomic addition. The zero Latency is ready.

@@ -3,6 +3,8 @@ package repair
 import (
 	"testing"
 	"time"
+
+	"github.com/quorate/quorate/ring"
 )
 
 func TestPace(t *testing.T) {
@@ -13,13 +15,16 @@ func TestPace(t *testing.T) {
 		pressure uint32
 		want     pace
 	}{
-		{"nobody is there", 8 * mib, 0, noLimit},
-		{"clients come", noLimit, 100, paceStart},
-		{"slow ones come", noLimit, 200, paceStart * paceCut},
+		{"nobody is there", 8 * mib, 0, 16 * mib},
+		{"nobody has been there for long", paceTop, 0, paceTop},
+		{"clients come", paceTop, 100, paceStart + paceStep},
+		{"slow ones come", paceTop, 150, paceStart * paceCut},
 		{"as usual", 8 * mib, 120, 8*mib + paceStep},
 		{"too slow", 10 * mib, tooSlow + 1, 10 * mib * paceCut},
+		{"twice too slow", 10 * mib, 2 * tooSlow, 5 * mib},
+		{"much too slow", 10 * mib, 10_000, 10 * mib * paceDeepCut},
 		{"never below the floor", paceFloor, 10_000, paceFloor},
-		{"never above the top", paceTop, 100, paceTop},
+		{"never above the top", paceTop - 1, 100, paceTop},
 	} {
 		if got := c.rate.next(c.pressure); got != c.want {
 			t.Errorf("%s: from %.0f with %d %% to %.0f, want %.0f", c.name, c.rate, c.pressure, got, c.want)
@@ -28,7 +33,7 @@ func TestPace(t *testing.T) {
 	if got := pace(1 * mib).after(mib / 2); got != time.Second/2 {
 		t.Errorf("half a MiB at 1 MiB/s: %v", got)
 	}
-	if got := pace(noLimit).after(mib); got != 0 {
+	if got := pace(paceTop).after(mib); got != 0 {
 		t.Errorf("without a limit: %v", got)
 	}
 }
@@ -37,20 +42,82 @@ func TestPace(t *testing.T) {
 func TestPacerStepsOnceAWindow(t *testing.T) {
 	var p pacer
 	now := time.Unix(1000, 0)
-	if d := p.pause(now, 100, paceStart/4); d != time.Second/4 {
+	hear := func(pressure uint32) { p.hear(now, ring.ID{1}, pressure) }
+	hear(100)
+	if d := p.pause(now, paceFloor/4); d != time.Second/4 {
 		t.Errorf("a quarter of a second at the first rate: %v", d)
 	}
+	now = now.Add(paceWindow)
+	hear(100)
+	p.pause(now, 0)
+	now = now.Add(paceWindow - 1)
 	for range 5 {
-		p.pause(now, 1000, 0)
+		hear(1000)
+		p.pause(now, 0)
 	}
-	if p.rate != paceStart {
+	const second = paceFloor + paceStep
+	if p.rate != second {
 		t.Errorf("the rate moved within a window: %.0f", p.rate)
 	}
-	if d := p.pause(now, 100, paceStart/4); d != time.Second/2 {
+	p.pause(now, second/4)
+	if d := p.pause(now, second/4); d != time.Second/2 {
 		t.Errorf("a second page at the same moment: %v", d)
 	}
-	if p.pause(now.Add(paceWindow), 1000, 0); p.rate != paceStart*paceCut {
+	now = now.Add(1)
+	if p.pause(now, 0); p.rate != paceFloor {
 		t.Errorf("after a slow window: %.0f", p.rate)
+	}
+}
+
+// TestPacerBeginsSlowly: before anything is known of the clients the rate is the least, also after a rest, and there is soon no limit where none are.
+func TestPacerBeginsSlowly(t *testing.T) {
+	var p pacer
+	now := time.Unix(1000, 0)
+	for range 2 {
+		if p.pause(now, 0); p.rate != paceFloor {
+			t.Errorf("at the beginning: %.0f", p.rate)
+		}
+		for range 9 {
+			now = now.Add(paceWindow)
+			p.pause(now, 0)
+		}
+		if d := p.pause(now, 1<<30); p.rate != paceTop || d != 0 {
+			t.Errorf("nine windows without clients: %.0f, a pause of %v", p.rate, d)
+		}
+		now = now.Add(paceMemory)
+	}
+}
+
+// TestPages: what is fetched slowly comes in small pieces.
+func TestPages(t *testing.T) {
+	for rate, want := range map[pace]int{paceFloor: 4 << 10, 4 << 20: 32 << 10, 1: leastPage, paceTop: paceTop / 125, 2 * paceTop: paceTop / 125} {
+		if got := rate.page(); got < want-want/20 || got > want+want/20 {
+			t.Errorf("at %.0f bytes/s pages of %d bytes, want about %d", rate, got, want)
+		}
+	}
+	var p pacer
+	if got := p.page(time.Unix(1000, 0)); got != pace(paceFloor).page() {
+		t.Errorf("the first page is to have %d bytes", got)
+	}
+}
+
+// TestPacerHearsAll: what counts is the node whose clients are slowest, also between the pages of others, until it was not heard of for a while.
+func TestPacerHearsAll(t *testing.T) {
+	var p pacer
+	now := time.Unix(1000, 0)
+	p.hear(now, ring.ID{1}, 300)
+	p.hear(now, ring.ID{2}, 0)
+	p.hear(now, ring.ID{3}, 100)
+	for _, c := range []struct {
+		after time.Duration
+		want  uint32
+	}{{0, 300}, {paceMemory, 300}, {paceMemory + 1, 0}} {
+		if got := p.pressure(now.Add(c.after)); got != c.want {
+			t.Errorf("after %v: %d, want %d", c.after, got, c.want)
+		}
+	}
+	if len(p.heard) != 0 {
+		t.Errorf("%d nodes are remembered for ever", len(p.heard))
 	}
 }
 

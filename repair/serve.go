@@ -274,7 +274,10 @@ func (n *session) begin(m *next) bool {
 
 // read fills a page, and ends the session with the last one: a caller that does not get it starts again.
 func (x *Exchanger) read(n *session, m *next, p *page) (transport.Status, []byte) {
-	size, records := 0, 0
+	size, records, most := 0, 0, x.cfg.Page
+	if m.Bytes > 0 {
+		most = min(most, int(m.Bytes))
+	}
 	at, after := m.At, m.After
 	p.Last = true
 	for i, w := range n.want {
@@ -285,7 +288,7 @@ func (x *Exchanger) read(n *session, m *next, p *page) (transport.Status, []byte
 		if s.Partition > at || m.First {
 			after = version.Dot{}
 		}
-		if size >= x.cfg.Page {
+		if size >= most {
 			p.At, p.After, p.Last = s.Partition, after, false
 			break
 		}
@@ -293,7 +296,7 @@ func (x *Exchanger) read(n *session, m *next, p *page) (transport.Status, []byte
 		last, end, err := n.snap.Page(s.Partition, *w, after, func(k store.Key, r version.Record) bool {
 			sec.Records = append(sec.Records, logged{k.Bucket, k.Key, r})
 			size += len(k.Bucket) + len(k.Key) + sizeOf(&r)
-			return size < x.cfg.Page
+			return size < most
 		})
 		if err != nil {
 			x.end(x.sessions.remove(n.id, time.Time{}))

@@ -156,6 +156,7 @@ func decodeOpened(b []byte, partitions, columns int) (opened, error) {
 type next struct {
 	Digest  uint64
 	Session uint64
+	Bytes   uint32 // about how many a page is to have, one record at least; 0: as many as the answerer likes. It never sends more than that
 	First   bool
 	Wanted  []bool            // with First: one for each of the partitions
 	Known   [][]version.Entry // with First: one for each that is wanted
@@ -165,7 +166,7 @@ type next struct {
 
 func (m *next) append(b []byte) []byte {
 	b = binary.LittleEndian.AppendUint64(appendHeader(b, m.Digest), m.Session)
-	b = append(b, flag(m.First))
+	b = append(binary.AppendUvarint(b, uint64(m.Bytes)), flag(m.First))
 	if m.First {
 		b = binary.AppendUvarint(b, uint64(len(m.Wanted)))
 		return appendSparse(appendBits(b, m.Wanted), m.Known)
@@ -175,7 +176,7 @@ func (m *next) append(b []byte) []byte {
 
 func decodeNext(b []byte) (next, error) {
 	d := decoder{wire.Read(b)}
-	m := next{Digest: d.header(), Session: d.U64(), First: d.Bool()}
+	m := next{Digest: d.header(), Session: d.U64(), Bytes: uint32(d.Uvarint(1 << 31)), First: d.Bool()}
 	if !m.First {
 		m.At, m.After = d.partition(), d.dot()
 		return m, d.End(errWire)

@@ -21,7 +21,7 @@ func sampleMessages() map[byte][]byte {
 		2: (&open{Digest: 5, Hold: true, Partitions: []ring.Partition{255}, Columns: []uint64{7, 8, 9, 10}}).append(nil),
 		3: (&opened{Session: 7, Holds: []bool{true, false, true}, Differ: []bool{true, false}, Rows: onlyIn([]bool{true, false}, clock, bases(1, 0), version.Vector{}),
 			Holed: [][]version.Entry{nil, clock.Entries()[1:], nil}}).append(nil),
-		4: (&next{Digest: 5, Session: 1 << 50, At: 12, After: dot}).append(nil),
+		4: (&next{Digest: 5, Session: 1 << 50, Bytes: 1 << 14, At: 12, After: dot}).append(nil),
 		5: (&next{Digest: 5, Session: 1 << 50, First: true, Wanted: []bool{true, false, true}, Known: [][]version.Entry{append(lacks(bases(1, 0), clock), version.Entry{Actor: version.Actor{ID: 3, N: 3}}), nil}}).append(nil),
 		7: (&open{Digest: 5, Hold: true, Former: true, Partitions: []ring.Partition{3, 255}, Least: []uint8{1, 3}, Columns: []uint64{7}}).append(nil),
 		8: (&show{Digest: 5, Partitions: []ring.Partition{3, 255}, Least: []uint8{1, 3}, Clocks: []version.Vector{clock, {}}}).append(nil),
