@@ -66,7 +66,7 @@ func (e *epoch) adopt(p ring.Partition, clock version.Vector, under bool) (*Comm
 		return part.last, nil // what it rests on may still be on its way
 	}
 	part.clock.Merge(fresh)
-	part.clock.Limit(e.opts.MaxDetached)
+	part.limit(e.opts.MaxDetached)
 	b := e.db.NewBatch()
 	for _, entry := range fresh.Entries() {
 		part.saveClock(b, p, entry.Actor)

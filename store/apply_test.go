@@ -141,7 +141,8 @@ func TestApplyRefused(t *testing.T) {
 	checkStore(t, s, nil)
 }
 
-// TestDetachedBound: the clock forgets detached dots beyond the bound, and says less, never more.
+// TestDetachedBound: the clock forgets detached dots beyond the bound, and says less, never more. What it forgot is in its bound, until the holes are filled or the store is
+// opened anew.
 func TestDetachedBound(t *testing.T) {
 	o := testOptions(vfs.NewMem())
 	o.Partitions, o.MaxDetached = 1, 4
@@ -153,6 +154,55 @@ func TestDetachedBound(t *testing.T) {
 	entry, _ := clock.Entry(peer)
 	if len(entry.Detached) != 4 || entry.Base != 0 {
 		t.Fatalf("clock %v, want 4 intervals", clock)
+	}
+	checkBounds(t, s)
+	vouched := func() bool { return mustBound(t, s).Equal(s.Clock(0)) }
+	if bound := mustBound(t, s); bound.Lacks(clock) > 0 || vouched() {
+		t.Fatalf("clock %v, and bound %v", clock, bound)
+	}
+	mustClose(t, s)
+	s = mustOpen(t, o)
+	if !vouched() {
+		t.Fatalf("opened anew: clock %v, and bound %v", s.Clock(0), mustBound(t, s))
+	}
+	mustApply(t, s, keyOf("more", 1), from(42, version.LWW, "v", version.Vector{}))
+	checkBounds(t, s)
+	for _, base := range []uint64{41, 42} {
+		var other version.Vector
+		other.AddBase(peer, base)
+		if err := s.Adopt(0, other); err != nil {
+			t.Fatal(err)
+		}
+		if vouched() != (base == 42) {
+			t.Fatalf("all up to %d came: clock %v, and bound %v", base, s.Clock(0), mustBound(t, s))
+		}
+	}
+	checkStore(t, s, nil)
+	if err := s.Drop(0, 1, version.MaxN); err != nil {
+		t.Fatal(err)
+	}
+	if bound := mustBound(t, s); !bound.IsEmpty() {
+		t.Fatalf("bound %v of nothing", bound)
+	}
+	mustClose(t, s)
+}
+
+func mustBound(t *testing.T, s *Store) version.Vector {
+	t.Helper()
+	bound, err := s.SyncedBound(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bound
+}
+
+// TestDetachedBoundKeepsRecords: what the clock forgets is still here.
+func TestDetachedBoundKeepsRecords(t *testing.T) {
+	o := testOptions(vfs.NewMem())
+	o.Partitions, o.MaxDetached = 1, 4
+	s := mustOpen(t, o)
+	for i := range uint64(20) {
+		mustApply(t, s, keyOf(string(rune('a'+i)), 1), from(2*i+2, version.LWW, "v", version.Vector{}))
 	}
 	mustClose(t, s)
 	s = mustOpen(t, o)

@@ -78,6 +78,31 @@ func checkStore(t testing.TB, s *Store, known issuedDots) {
 	}
 }
 
+// checkBounds checks that clocks and the bounds of what they have forgotten cover every live version's dot.
+func checkBounds(t testing.TB, s *Store) {
+	t.Helper()
+	bounds := make(map[ring.Partition]version.Vector)
+	for p := range s.cur.Load().parts {
+		bound, err := s.SyncedBound(ring.Partition(p))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if clock := s.Clock(ring.Partition(p)); !bound.CoversAll(clock) {
+			t.Fatalf("partition %d: the bound %v, the clock %v", p, bound, clock)
+		}
+		bounds[ring.Partition(p)] = bound
+	}
+	err := scanPrefix(s.cur.Load().db, prefixLog, func(key, _ []byte) error {
+		if p, d, ok := parseLogKey(key); !ok || !bounds[p].Covers(d) {
+			return fmt.Errorf("live dot %v of partition %d is not in the bound %v", d, p, bounds[p])
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // checkHandOffs adds up the hand-offs and compares that with the sums, in memory and on the disk.
 func checkHandOffs(t testing.TB, e *epoch) {
 	t.Helper()

@@ -15,8 +15,9 @@
 //     TestCrashEverywhere, TestFailureEverywhere, TestConcurrent, TestThen, TestThenAndTheEnd.
 //
 //  2. One write is one batch: record, log entries, clock. So at any moment, and after any crash, a partition's log has exactly one entry
-//     for each live version, and the clock covers every live version's dot, unless it forgot detached dots (Options.MaxDetached).
-//     TestHistories, with the checker in check_test.go, which also runs after every crash. A clock on the disk may lag behind by dots
+//     for each live version, and the clock covers every live version's dot, unless it forgot detached dots (Options.MaxDetached). What it forgot in this epoch
+//     is kept as a bound, per actor the highest counter, so that SyncedBound covers every live version's dot at any moment; an epoch begins with the dots of all log entries.
+//     checkBounds, TestDetachedBound; TestHistories, with the checker in check_test.go, which also runs after every crash. A clock on the disk may lag behind by dots
 //     that have a log entry: opening adds them (partition.fill has the argument). TestClockLag.
 //
 //  3. A clock never over-reports: each dot it covers is of a version that is live here, or was here and is superseded, or was never

@@ -268,7 +268,7 @@ func (e *epoch) forget(p ring.Partition, d *drop) (*Commit, error) {
 	for _, prefix := range []byte{prefixDigest, prefixHeld} {
 		_ = b.DeleteRange(setKey(prefix, p, d.from), setKey(prefix, p, d.to+1), nil)
 	}
-	part.clock = d.remains(part.clock)
+	part.clock, part.forgot = d.remains(part.clock), d.remains(part.forgot)
 	for a := range part.saved {
 		if a.N <= d.to {
 			delete(part.saved, a)
@@ -277,7 +277,7 @@ func (e *epoch) forget(p ring.Partition, d *drop) (*Commit, error) {
 	for dot := range d.kept {
 		part.clock.Add(dot) // its log entry tells of it, as of any dot that came
 	}
-	part.clock.Limit(e.opts.MaxDetached)
+	part.limit(e.opts.MaxDetached)
 	part.held &^= d.bits()
 	c := &Commit{epoch: e, batch: b}
 	c.mu.Lock()

@@ -203,6 +203,34 @@ func TestDropHistories(t *testing.T) {
 	})
 }
 
+// TestDropKeepsTheBound: live versions of records that stay are in the clock or in the bound of what it forgot, also if their sets' clocks go and they had been forgotten before.
+func TestDropKeepsTheBound(t *testing.T) {
+	o := testOptions(vfs.NewMem())
+	o.Partitions, o.MaxDetached = 1, 2
+	s := mustOpen(t, o)
+	defer mustClose(t, s)
+	for i := range uint64(12) {
+		k, low := keyOf(fmt.Sprint("k", i), 1), from(2*i+2, version.Siblings, "low", version.Vector{})
+		mustApply(t, s, k, low)
+		if i%3 == 0 { // a record of n=5 with a version of n=3
+			d := version.Dot{Actor: version.Actor{ID: 98, N: 5}, Counter: i + 2}
+			res, err := s.Mend(k, version.NewRecord(version.Write{Dot: d, Mode: version.Siblings, Value: []byte("high"), Stamp: clockOf.next(98)}))
+			if err != nil || res.Record.N != 5 || len(res.Record.Versions) != 2 {
+				t.Fatalf("%v, %v", res.Record, err)
+			}
+			mustWait(t, res.Commit)
+		}
+	}
+	checkBounds(t, s)
+	if err := s.Drop(0, 1, 4); err != nil {
+		t.Fatal(err)
+	}
+	checkBounds(t, s)
+	if clock := s.Clock(0); clock.Covers(version.Dot{Actor: peer, Counter: 20}) || !mustBound(t, s).Covers(version.Dot{Actor: peer, Counter: 20}) {
+		t.Errorf("clock %v, and bound %v", clock, mustBound(t, s))
+	}
+}
+
 // TestDropReusesNoDot: who drops a set and regains it in the same opening goes on above all dots that it ever made, claims none of
 // those that it dropped, and takes them from others.
 func TestDropReusesNoDot(t *testing.T) {

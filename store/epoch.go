@@ -46,6 +46,8 @@ type partition struct {
 	mu sync.RWMutex
 	// clock says which dots of each actor this store has received; it is what the database holds, synced or not.
 	clock version.Vector
+	// forgot is a bound of the dots that clock has forgotten (Vector.Limit) in this epoch, which began by adding the log: each live dot is in one of them.
+	forgot version.Vector
 	// saved is the part of it that is written under c; log entries tell the rest.
 	saved map[version.Actor]saved
 	// last is the newest commit of the partition.

@@ -263,6 +263,11 @@ func TestExchangeHistories(t *testing.T) {
 				}
 				open = kept
 			},
+			"": func(*rapid.T) {
+				for _, s := range m.stores {
+					checkBounds(tbOf(m.t), s)
+				}
+			},
 		})
 		m.converge()
 	})

@@ -29,7 +29,7 @@ type Options struct {
 	MemTable uint64
 	// MaxRecord bounds the encoded size of one record, siblings included.
 	MaxRecord int
-	// MaxDetached bounds the detached intervals kept in the clock of a partition; forgetting more is safe.
+	// MaxDetached bounds the detached intervals kept in the clock of a partition. Forgetting more is safe for those who ask what is here; who asks what else is, asks SyncedBound.
 	MaxDetached int
 	// MaxHandOffs bounds the bytes of keys and values that are kept for owners which this node stood in for.
 	MaxHandOffs int

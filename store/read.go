@@ -56,22 +56,38 @@ func (s *Store) Clock(p ring.Partition) version.Vector {
 
 // SyncedClock returns the clock of a partition, of all n together, as far as the disk has it: it waits for what is on its way.
 func (s *Store) SyncedClock(p ring.Partition) (version.Vector, error) {
+	clock, _, err := s.synced(p)
+	return clock, err
+}
+
+// SyncedBound is SyncedClock with, of each actor of which the clock has forgotten something (Options.MaxDetached), every dot up to the highest that it forgot. So it covers
+// each live version that is here, and who covers it lacks none of them. It is no clock: it also covers dots that never came. It is the clock again once the clock's bases have
+// passed what was forgotten, and after the store was opened anew.
+func (s *Store) SyncedBound(p ring.Partition) (version.Vector, error) {
+	clock, forgot, err := s.synced(p)
+	clock.Merge(forgot)
+	return clock, err
+}
+
+// synced returns the clock of a partition and a bound of what that has forgotten, both of one moment that is on the disk.
+func (s *Store) synced(p ring.Partition) (clock, forgot version.Vector, _ error) {
 	e, err := s.enterRead()
 	if err != nil {
-		return version.Vector{}, err
+		return version.Vector{}, version.Vector{}, err
 	}
 	defer e.leave()
 	if int(p) >= len(e.parts) {
-		return version.Vector{}, fmt.Errorf("%w: partition %d of %d", ErrKey, p, len(e.parts))
+		return version.Vector{}, version.Vector{}, fmt.Errorf("%w: partition %d of %d", ErrKey, p, len(e.parts))
 	}
 	part := &e.parts[p]
 	part.mu.RLock()
-	clock, last := part.clock.Clone(), part.last
+	clock, forgot = part.clock.Clone(), part.forgot.Clone()
+	last := part.last
 	part.mu.RUnlock()
 	if err := last.Wait(); err != nil {
-		return version.Vector{}, err
+		return version.Vector{}, version.Vector{}, err
 	}
-	return clock, nil
+	return clock, forgot, nil
 }
 
 // Scan calls fn for the records of a bucket in one partition, in the order of their keys' bytes, from the key from on and as long as

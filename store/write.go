@@ -235,7 +235,7 @@ func (e *epoch) write(p *partition, l *locator, ch *change, received []version.D
 	if mutation.ClockFromContext {
 		p.clock.Merge(ch.after.Vector)
 	}
-	p.clock.Limit(e.opts.MaxDetached)
+	p.limit(e.opts.MaxDetached)
 	stored := p.strip(ch.after)
 	if p.drop != nil {
 		p.drop.note(l.enc, &ch.before, &ch.after)
@@ -261,6 +261,13 @@ func (e *epoch) write(p *partition, l *locator, ch *change, received []version.D
 	e.stats.commits.Add(1)
 	e.stats.written.Add(uint64(len(l.enc) + len(enc)))
 	return c, nil
+}
+
+// limit bounds the clock, and notes what it forgets. The caller holds the partition's lock.
+func (p *partition) limit(detached int) {
+	if bound := p.clock.Limit(detached); !bound.IsEmpty() {
+		p.forgot.Merge(bound)
+	}
 }
 
 // mostScratch bounds what each partition keeps for the next record: 256 partitions keep 1 MiB at most.

@@ -136,15 +136,15 @@ func (v *Vector) StripBases(clock Vector) {
 	v.entries = kept
 }
 
-// Limit forgets detached intervals until at most limit are left in the whole set, and returns how many it forgot.
-// Each time it is the highest interval of the actor with the most. Forgetting under-reports, which is safe for a
-// clock (a dot is sent or checked again); a record's vector must never be limited, as it keeps dead dots dead.
-func (v *Vector) Limit(limit int) int {
+// Limit forgets detached intervals until at most limit are left in the whole set, and returns a bound of what it
+// forgot: of each actor that lost some, every dot up to the highest. Each time it is the highest interval of the actor
+// with the most. Forgetting under-reports, which is safe for a clock that is asked what is here (a dot is sent or
+// checked again), but not if it is asked what is not; a record's vector must never be limited, as it keeps dead dots dead.
+func (v *Vector) Limit(limit int) (bound Vector) {
 	total := 0
 	for i := range v.entries {
 		total += len(v.entries[i].Detached)
 	}
-	forgotten := 0
 	for ; total > limit && total > 0; total-- {
 		most := 0
 		for i := range v.entries {
@@ -153,13 +153,13 @@ func (v *Vector) Limit(limit int) int {
 			}
 		}
 		e := &v.entries[most]
+		bound.AddBase(e.Actor, e.Highest())
 		e.Detached = e.Detached[:len(e.Detached)-1]
-		forgotten++
 	}
-	if forgotten > 0 {
+	if !bound.IsEmpty() {
 		v.entries = slices.DeleteFunc(v.entries, func(e Entry) bool { return e.isEmpty() })
 	}
-	return forgotten
+	return bound
 }
 
 // linear is the number of entries up to which a scan beats a binary search.

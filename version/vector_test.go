@@ -125,10 +125,21 @@ func TestVectorLimit(t *testing.T) {
 			return n
 		}
 		had := count(v)
-		forgot := v.Limit(limit)
+		bound := v.Limit(limit)
 		requireNormal(t, v)
-		if count(v) != min(had, limit) || forgot != had-count(v) {
-			t.Fatalf("limit %d of %v: %v, forgot %d", limit, before, v, forgot)
+		requireNormal(t, bound)
+		if count(v) != min(had, limit) {
+			t.Fatalf("limit %d of %v: %v", limit, before, v)
+		}
+		for _, e := range before.Entries() {
+			kept, _ := v.Entry(e.Actor)
+			forgot, some := bound.Entry(e.Actor)
+			if some == kept.CoversAll(e) || some && (forgot.Base != e.Highest() || len(forgot.Detached) > 0) {
+				t.Fatalf("limit %d of %v: %v, and it forgot %v", limit, before, v, bound)
+			}
+		}
+		if bound.Len() > before.Len() {
+			t.Fatalf("forgot %v of %v", bound, before)
 		}
 		if !before.CoversAll(v) {
 			t.Fatalf("limit over-reports: %v from %v", v, before)
