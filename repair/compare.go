@@ -12,7 +12,7 @@ import (
 	"github.com/quorate/quorate/version"
 )
 
-// clocked is a partition with this node's clock and a peer's, for the n that both own.
+// clocked is a partition with this node's clock and what a peer told of its own (Exchanger.bounds), for the n that both own.
 type clocked struct {
 	share        share
 	mine, theirs version.Vector
@@ -154,9 +154,23 @@ func (x *Exchanger) open(ctx context.Context, id ring.ID, request *open, belief 
 
 // clocks are this node's synced clocks of some partitions, for the n that are shared there.
 func (x *Exchanger) clocks(at []share) ([]version.Vector, error) {
+	return clocksOf(at, x.store.SyncedClock)
+}
+
+// bounds are what a peer is told in a comparison that these clocks are. Where its report may rest on that they are bounds of what is live here: what a clock has forgotten, it would not miss.
+func (x *Exchanger) bounds(o *Ownership, peer ring.ID, at []share) ([]version.Vector, error) {
+	return clocksOf(at, func(p ring.Partition) (version.Vector, error) {
+		if reports(o.Rings, peer, p) {
+			return x.store.SyncedBound(p)
+		}
+		return x.store.SyncedClock(p)
+	})
+}
+
+func clocksOf(at []share, clockOf func(ring.Partition) (version.Vector, error)) ([]version.Vector, error) {
 	out := make([]version.Vector, len(at))
 	for i, s := range at {
-		clock, err := x.store.SyncedClock(s.Partition)
+		clock, err := clockOf(s.Partition)
 		if err != nil {
 			return nil, err
 		}

@@ -99,6 +99,12 @@ func (t *territory) partners(v *layouts.View) []ring.ID {
 	return out
 }
 
+// reports reports whether an owner has still to fetch something of a partition before it reports it, as far as this view knows. What a view knows of
+// reports is never more than who makes them does.
+func reports(v *layouts.View, owner ring.ID, p ring.Partition) bool {
+	return v.Gaining(owner, p) > 0 && !v.Reported(owner, p)
+}
+
 // wants decides whether to fetch what a peer has of a partition. Of a peer that does not hold all that it owns there (held is false) only a node does
 // that must meet it before its own report (owed): the peer may have an acknowledged write that no other surviving owner has. For others it is still
 // fetching, also from here; when it has reported it is compared again.

@@ -43,6 +43,33 @@ func TestWants(t *testing.T) {
 	}
 }
 
+// TestReports: an owner has still to report a partition from the moment that its sets change until it has reported it.
+func TestReports(t *testing.T) {
+	settled := viewOf(t, 16, 3)
+	state, err := settled.Propose(ring.ID{1}, rowOf(4, layouts.Owns))
+	if err != nil {
+		t.Fatal(err)
+	}
+	changing := placed(state)
+	top, _ := changing.Top()
+	owed := 0
+	for p := range ring.Partition(16) {
+		for i := range 4 {
+			id := ring.ID{byte(i + 1)}
+			want := changing.Gaining(id, p) > 0
+			if reports(settled, id, p) || reports(changing, id, p) != want || reports(placed(state.Synced(id, top.Hash(), p)), id, p) {
+				t.Errorf("node %d, partition %d", i+1, p)
+			}
+			if want {
+				owed++
+			}
+		}
+	}
+	if owed == 0 || reports(changing, ring.ID{5}, 0) {
+		t.Errorf("%d reports are owed", owed)
+	}
+}
+
 func TestPick(t *testing.T) {
 	now := time.Unix(1000, 0)
 	at := func(seconds int) time.Time { return now.Add(time.Duration(seconds) * time.Second) }

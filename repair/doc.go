@@ -127,8 +127,11 @@
 //  22. An exchange counts for a partition if it was begun, by its comparison or its opening, under a view with this top layout and nobody left in its fence (View.Fence). Y's answers
 //     are under the same digest, hence the same layouts, and after the fence whatever Y knows of it. So of each write that an operation under a view
 //     without the layout brought to Y's disk, X has the version or a successor when the exchange is complete. TestLedger. Mutation skip-the-fence.
-//  23. Complete is what shows that nothing of Y is lacking here: X's synced clock covers Y's (argument 4; by hashes only if they have 8 bytes), or all records of Y's
-//     snapshot that X's clock lacks are merged and on X's disk. That Y's clock is adopted is not asked for: it is not if Y does not hold the partition itself. A refused record makes
+//  23. Complete is what shows that nothing of Y is lacking here: X's synced clock covers what Y told of its own (argument 4; by hashes only if they have 8 bytes), or all records of Y's
+//     snapshot that X's clock lacks are merged and on X's disk. A clock may have forgotten dots of live versions (Vector.Limit). So where X has still to report, Y tells in a comparison,
+//     of each actor of which its clock forgot some, all dots up to the highest of them (store.SyncedBound): who covers these lacks nothing that is live at Y. Who does not asks Y's log, which
+//     has an entry for each live version, even if it covers the snapshot's clock; and that clock alone is adopted. Y knows by its own view that X has still to report: the digests are the
+//     same, and nobody knows of more reports of X than X does. Nothing waits for Y's clock, which may never be whole again: the exchange counts. TestReportsNothingThatAClockForgot. That Y's clock is adopted is not asked for: it is not if Y does not hold the partition itself. A refused record makes
 //     the partition incomplete. What is complete counts at once: a round that fails later takes nothing back. TestAllGaining, TestJoinCrashes.
 //  24. The ledger is of one top layout. It begins anew when the top is another one, and when a layout is live that was not known when it began: what was exchanged then
 //     may have passed by writes under that. It is kept in memory; reports are on the disk before others hear of them, and after a crash everything else is compared
@@ -214,8 +217,8 @@
 //     store's. An owner that does not answer costs nothing but its debts; others are served meanwhile. The pace is that of (13), of one loop with it.
 //     Members are told how much F keeps in a cycle while it keeps something, and once when it does no more, or has just started: an idle cluster says nothing.
 //
-// What clocks cannot show: a live version whose dot this node's clock forgot, because a partition's keeps 1,024 detached intervals (a former owner's show does, 26; a comparison
-// does not, until the store is opened anew); a record's n, or its highest stamp, that no live version carries any more; and, in a key that was written both as lww and
+// What clocks cannot show: a live version whose dot this node's clock forgot, because a partition's keeps 1,024 detached intervals (comparisons that reports rest on, 23, and a
+// former owner's show, 26, miss none; others do, until another owner's clock brings the dot back or the store is opened anew); a record's n, or its highest stamp, that no live version carries any more; and, in a key that was written both as lww and
 // as siblings, a sibling that was replaced by an lww version which then lost by its stamp: the winner's record need not cover it. Replicas that
 // differ in no more than that have equal clocks. Read repair levels them.
 package repair

@@ -89,7 +89,7 @@ func (x *Exchanger) batches(ctx context.Context, id ring.ID, tasks []task, do fu
 // task is one partition to catch up in.
 type task struct {
 	share  share
-	theirs version.Vector // as compared
+	theirs version.Vector // as told in the comparison
 	lacks  uint64
 }
 
@@ -176,16 +176,17 @@ func (x *Exchanger) choose(o *Ownership, e *exchange, behind []task, answer *ope
 		if err != nil {
 			return nil, err
 		}
-		owed := e.former
-		if !e.former {
-			w.held, owed = holds(o, e.peer, w.share, answer.Holds[i]), x.owes(e.begun, o.Self, p, e.peer)
-		}
-		switch {
-		case wants(mine, theirs, w.held, owed):
-			e.wanted = append(e.wanted, w)
-			request.Wanted[i], request.Known = true, append(request.Known, lacks(mine, theirs))
-		case mine.CoversAll(theirs):
+		if e.former && mine.CoversAll(theirs) {
 			x.finish(o, e, &w)
+			continue
+		}
+		w.held = !e.former && holds(o, e.peer, w.share, answer.Holds[i])
+		// What the snapshot's clock has forgotten it does not show: where a report rests on the exchange, the log is asked, also if the clock is covered.
+		if e.former || x.owes(e.begun, o.Self, p, e.peer) || wants(mine, theirs, w.held, false) {
+			e.wanted = append(e.wanted, w)
+			theirs = theirs.Clone()
+			theirs.Merge(behind[i].theirs)
+			request.Wanted[i], request.Known = true, append(request.Known, lacks(mine, theirs))
 		}
 	}
 	return request, nil

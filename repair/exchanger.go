@@ -20,6 +20,8 @@ import (
 // Store is this node's own replica. All methods may block on the disk; Mend returns before the sync, and Result.Commit says when it is done.
 type Store interface {
 	SyncedClock(p ring.Partition) (version.Vector, error)
+	// SyncedBound is SyncedClock and more: it covers every live version, also those that the clock has forgotten, and dots that never came. Nobody adopts it.
+	SyncedBound(p ring.Partition) (version.Vector, error)
 	Snapshot(partitions ...ring.Partition) (*store.Snapshot, error)
 	Mend(k store.Key, incoming version.Record) (store.Result, error)
 	Adopt(p ring.Partition, clock version.Vector) error

@@ -195,66 +195,6 @@ func TestShowBeforeDrop(t *testing.T) {
 	})
 }
 
-// TestShowsWhatTheClockForgot: a clock that keeps no more than 1,024 detached intervals does not say all that a former owner holds; what it forgot is shown before it is dropped.
-func TestShowsWhatTheClockForgot(t *testing.T) {
-	inWorld(t, 4, DefaultExchangeConfig(), func(t *testing.T, w *world, run func()) {
-		leaver := w.nodes[3]
-		const p, known, all = 0, 1024, 1026
-		var keys []string
-		for i := 0; len(keys) < all; i++ {
-			if key := fmt.Sprint("k", i); w.keyOf(key).Partition == p {
-				keys = append(keys, key)
-			}
-		}
-		late := map[string]uint64{}
-		written := false
-		w.early = func(_, _ ring.ID, kind transport.Kind) {
-			if kind != KindShow || written {
-				return
-			}
-			written = true
-			actor := version.Actor{N: 3, ID: 99}
-			for i, key := range keys {
-				stamp := uint64(i + 1)
-				r, err := version.Supersede(version.Record{}, version.Write{Dot: version.Dot{Actor: actor, Counter: 2 * stamp}, Mode: version.LWW,
-					Value: fmt.Appendf(nil, "%s %d", key, stamp), Stamp: version.Stamp{Time: stamp << 12, Actor: actor.ID}})
-				if err != nil {
-					t.Error(err)
-				}
-				to := w.nodes
-				if i >= known {
-					to, late[key] = []*testNode{leaver}, stamp
-				}
-				for _, n := range to {
-					res, err := n.store.Apply(w.keyOf(key), r)
-					if err == nil {
-						err = res.Commit.Wait()
-					}
-					if err != nil {
-						t.Error(err)
-					}
-				}
-			}
-		}
-		w.fill("x", 100)
-		run()
-		w.nodes[1].propose(rowOf(4, layouts.Leaves))
-		await(t, "the drop", func() error { return w.whole(w.nodes[:3]...) })
-		await(t, "the leaver", func() error {
-			if !leaver.x.Dropped() {
-				return fmt.Errorf("it still holds %+v", leaver.x.Progress())
-			}
-			return nil
-		})
-		if !written {
-			t.Fatal("nothing was shown")
-		}
-		if err := w.have(late, 3); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
 // namesake puts another incarnation with an empty disk in the place of a node.
 func (w *world) namesake(of *testNode, by *testNode) {
 	w.set(w.down, of.id, true)

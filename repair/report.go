@@ -154,7 +154,7 @@ func (x *Exchanger) report(o *Ownership) {
 // Progress is how far the change under way is, and this node with what it has to do for it.
 type Progress struct {
 	Done, Of  int       // reports that the newest layout has, and needs; equal when nothing is under way
-	Remaining uint64    // versions that this node is known to lack
+	Remaining uint64    // versions that this node may lack, by the clocks of others
 	Rate      float64   // records a second, over the last seconds; 0 when nothing is being fetched
 	Records   int64     // fetched since the change began, or this node started
 	Bytes     int64     // of the pages that they came in

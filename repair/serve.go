@@ -149,7 +149,7 @@ func (x *Exchanger) serveCompare(req *transport.Request, m *compare) (transport.
 	}
 	all := x.territory(&o).shares[req.From]
 	// Not the empty clock of a failing disk: the caller would take it for "you have all that I have".
-	clocks, err := x.clocks(all)
+	clocks, err := x.bounds(&o, req.From, all)
 	if err != nil {
 		return statusStore, []byte(err.Error())
 	}
@@ -188,7 +188,7 @@ func (x *Exchanger) serveOpen(req *transport.Request, m *open) (transport.Status
 			return status, nil
 		}
 	} else {
-		n.clocks, err = x.clocks(n.shares)
+		n.clocks, err = x.bounds(&o, req.From, n.shares)
 	}
 	if err != nil {
 		return statusStore, []byte(err.Error())
