@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/quorate/quorate/quorum"
+	"github.com/quorate/quorate/ring"
 	"github.com/quorate/quorate/transport"
 )
 
@@ -43,6 +44,37 @@ func TestRoundLeftBehindAsksNobody(t *testing.T) {
 		synctest.Wait()
 		if n := asked.Load(); n > 0 {
 			t.Errorf("after the answer %d fallbacks were asked", n)
+		}
+	})
+}
+
+// held lets nothing out before it is closed.
+type held struct {
+	*scenarioNode
+	out chan struct{}
+}
+
+func (h held) Go(to ring.ID, kind transport.Kind, body []byte, d time.Time, done func(transport.Response)) {
+	<-h.out
+	h.scenarioNode.Go(to, kind, body, d, done)
+}
+
+// A write that is answered for its coordinator's own copy, before anything has left the node, goes out to all the same: owners, and fallbacks for those that are known to be down.
+func TestAnsweredWriteGoesToFallbacks(t *testing.T) {
+	sloppy := everything
+	sloppy.Sloppy, sloppy.W = true, quorum.One
+	hworld(t, 6, func(w *world, _, _ []*scenarioNode) {
+		first, second, third, fallback := w.byID(w.order0(0)), w.byID(w.order0(1)), w.byID(w.order0(2)), w.byID(w.order0(3))
+		third.knownDown, third.net = true, "down"
+		h := held{first, make(chan struct{})}
+		first.coord.send = h
+		if _, err := first.stores("v", sloppy, time.Second); err != nil {
+			t.Fatal(err)
+		}
+		close(h.out)
+		time.Sleep(time.Second)
+		if _, there := second.store.Peek(keyOf(second.View(), "b", "k")); !there || len(fallback.owed(third)) != 1 {
+			t.Errorf("at the second owner: %v; at the fallback for the third: %v", there, fallback.owed(third))
 		}
 	})
 }

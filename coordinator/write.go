@@ -351,25 +351,19 @@ func (c *Coordinator) synced(v *View, f *delivery, err error) {
 	f.release()
 }
 
-// fanWrite acks the coordinator's own copy and sends the record to every other owner that is not known to be down.
+// fanWrite acks the coordinator's own copy and sends the record to every other owner that is not known to be down, and to the fallbacks in the places of those that are.
 func (c *Coordinator) fanWrite(v *View, f *delivery) {
 	buf := bodies.Get().(*[]byte)
 	defer keepBody(buf)
 	body := (*buf)[:0]
 	key := f.bar.key
-	own := f.ackOwn(v)
+	own, standIns := f.setOut(v)
 	for i := range f.slots {
 		s := &f.slots[i]
 		if i == own {
 			continue
 		}
 		if v.Peers[s.id].Down {
-			f.mu.Lock()
-			f.answer(i, OutcomeUnreachable, downDetail, s.sent)
-			f.tally.Fail(i)
-			next := f.instead(i, s.sent)
-			f.release()
-			f.askStandIn(next)
 			c.miss(s.id, key)
 			continue
 		}
@@ -381,15 +375,17 @@ func (c *Coordinator) fanWrite(v *View, f *delivery) {
 		}
 		c.send.Go(s.id, KindWrite, body, f.deadline, func(r transport.Response) { c.acked(f, i, &r) })
 	}
+	f.askStandIns(standIns)
 }
 
-// ackOwn acks the coordinator's own copy, from which time on the others are asked, and returns its slot; -1: it has none, because its place went to
-// another incarnation after it had made the version.
-func (f *delivery) ackOwn(v *View) int {
+// setOut acks the coordinator's own copy, from which time on the others are asked, and gives the places of owners known to be down to fallbacks. All at one moment: a write
+// for which the own copy is enough is answered at once, and then nobody is asked any more; who is sent it must not hang on which comes first.
+// own is the slot of that copy; -1: it has none, because its place went to another incarnation after it had made the version.
+func (f *delivery) setOut(v *View) (own int, standIns []int) {
 	now := time.Now()
 	f.mu.Lock()
 	defer f.release()
-	own := slices.IndexFunc(f.slots, func(s slot) bool { return s.id == v.Self })
+	own = slices.IndexFunc(f.slots, func(s slot) bool { return s.id == v.Self })
 	if mutation.CountNonOwner && own < 0 && !f.standing {
 		own = 0
 	}
@@ -405,7 +401,15 @@ func (f *delivery) ackOwn(v *View) int {
 		f.answer(own, OutcomeOK, "", now)
 		f.tally.Ack(own)
 	}
-	return own
+	for i := range f.slots {
+		if i == own || !v.Peers[f.slots[i].id].Down {
+			continue
+		}
+		f.answer(i, OutcomeUnreachable, downDetail, now)
+		f.tally.Fail(i)
+		standIns = appendStandIn(standIns, f.instead(i, now))
+	}
+	return own, standIns
 }
 
 func valueBytes(r *version.Record) (n int) {
