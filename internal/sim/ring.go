@@ -211,8 +211,8 @@ func (w *world) locate() {
 	}
 }
 
-// watch looks, once a second until the returned function is called, how far nodes say that a change is.
-func (w *world) watch() (stop func()) {
+// watch looks, once a second until the returned function is called, how far nodes say that a change is, and calls alive.
+func (w *world) watch(alive func()) (stop func()) {
 	done, gone := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(gone)
@@ -224,6 +224,7 @@ func (w *world) watch() (stop func()) {
 				return
 			case <-tick.C:
 			}
+			alive()
 			for _, n := range w.nodes {
 				if l := n.running(); l != nil && l.rings() != nil {
 					w.report(n.name, l.rings())

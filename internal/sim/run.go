@@ -25,18 +25,20 @@ type Result struct {
 	Unread     bool          // it settled without a read
 }
 
-// simulate runs a plan inside a synctest bubble: chaos, heal, settle, check. log gets the trace, nil for none.
-func simulate(p Plan, log func(string)) Result {
+// simulate runs a plan inside a synctest bubble: chaos, heal, settle, check. log gets the trace, nil for none. alive is called once a virtual second, and
+// between the steps at the ends in which little virtual time passes or none.
+func simulate(p Plan, log func(string), alive func()) Result {
 	w := newWorld(p, log)
 	w.trace("%v", p)
 	w.found()
-	watch := w.watch()
+	watch := w.watch(alive)
 	w.chaos()
 	simulated := w.now()
 	w.heal()
 	w.settle()
 	watch()
 	w.collect()
+	alive()
 	whole := w.now()
 	repairs, hedges := w.sideWork()
 	for _, n := range w.nodes {
@@ -44,6 +46,7 @@ func simulate(p Plan, log func(string)) Result {
 		w.shutDown(n)
 	}
 	w.ending.Wait()
+	alive()
 	return Result{Plan: p, History: w.run, Violations: check.All(&w.run), Repairs: repairs, Hedges: hedges, Simulated: simulated, Whole: whole, Unread: w.exchangeSuffices()}
 }
 

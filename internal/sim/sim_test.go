@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,11 +52,32 @@ func simulated(t *testing.T, seed uint64, log func(string)) Result {
 func simulatedPlan(t *testing.T, p Plan, log func(string)) Result {
 	t.Helper()
 	var r Result
-	// In real time: a bubble that hangs does so for ever.
-	watchdog := time.AfterFunc(time.Minute, func() { panic(fmt.Sprintf("seed %d hangs", p.Seed)) })
-	defer watchdog.Stop()
-	synctest.Test(t, func(*testing.T) { r = simulate(p, log) })
+	alive, stop := watchdog(p.Seed)
+	defer stop()
+	synctest.Test(t, func(*testing.T) { r = simulate(p, log, alive) })
 	return r
+}
+
+// watchdog ends the program when alive is not called for a minute of real time: a bubble that hangs does so for ever. It does not ask how long a
+// seed takes, which is a matter of the machine.
+func watchdog(seed uint64) (alive, stop func()) {
+	var beats atomic.Int64
+	done := make(chan struct{})
+	go func() {
+		tick := time.NewTicker(time.Minute)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+				if beats.Swap(0) == 0 {
+					panic(fmt.Sprintf("seed %d hangs", seed))
+				}
+			}
+		}
+	}()
+	return func() { beats.Add(1) }, func() { close(done) }
 }
 
 // TestSeeds runs a number of seeds.
