@@ -105,6 +105,7 @@ type Config struct {
 	MaxMissed      int              // keys remembered per owner that missed a write
 	MaxOwnReads    int              // reads that wait for this node's own store; beyond it they count on the others
 	Now            func() time.Time // this node's wall clock, for stamps alone
+	Rand           func() float64   // draws how long each pause is, uniform in [0,1); called from several goroutines
 	// Slow is the time after which an answer of a peer is unusually late, 0 if that is not known; nil: of none it is.
 	Slow func(ring.ID) time.Duration
 }
@@ -122,6 +123,7 @@ func DefaultConfig() Config {
 		MaxMissed:      100_000, // ≈ 10 MB per owner with keys of 20 bytes, 110 MB with the longest
 		MaxOwnReads:    4096,    // as many as requests of clients are at work; more only wait for a disk that hangs
 		Now:            time.Now,
+		Rand:           rand.Float64,
 	}
 }
 
@@ -323,7 +325,7 @@ func (f *fanout) wait(ctx context.Context, timer *time.Timer) bool {
 // there were. It returns false when the time is up.
 func (c *Coordinator) pause(ctx context.Context, deadline time.Time, tries int) bool {
 	d := c.cfg.RetryPause >> max(0, soonTries-tries)
-	d = d/2 + rand.N(d)
+	d = d/2 + time.Duration(c.cfg.Rand()*float64(d))
 	if time.Until(deadline) <= d {
 		return false
 	}

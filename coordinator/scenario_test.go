@@ -129,6 +129,7 @@ func (w *world) open(count, members int) {
 		cfg := DefaultConfig()
 		cfg.Name, cfg.Inline, cfg.MaxOwnReads = n.name, 64, 2
 		cfg.Now = func() time.Time { return time.Now().Add(n.offset) }
+		cfg.Rand = func() float64 { return 0.5 } // or the last try before the time is up is now and then too late for its answer
 		n.coord = New(cfg, scenarioStore{st, n}, n, n, &n.hlc, slog.New(slog.DiscardHandler))
 		n.coord.SetRepairer(n)
 		n.hands.HandOffs = st

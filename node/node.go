@@ -101,7 +101,7 @@ func (n *Node) open() error {
 	}
 	n.member = newMembership(n)
 	cc := coordinator.DefaultConfig()
-	cc.Name, cc.Now = n.cfg.Name, n.cfg.World.Now
+	cc.Name, cc.Now, cc.Rand = n.cfg.Name, n.cfg.World.Now, n.cfg.World.Rand
 	cc.Slow = func(id ring.ID) time.Duration { return rpc.Health(id).Slow }
 	n.coord = coordinator.New(cc, n.store, rpc, n.member, &n.hlc, n.log.With("part", "coordinator"))
 	n.repair = repair.NewQueue(repair.DefaultConfig())
