@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -64,6 +66,26 @@ func TestRealSockets(t *testing.T) {
 			signal(b.news)
 		case <-timeout:
 			t.Fatalf("not joined:\n%v\n%s", b.Table(), log.String())
+		}
+	}
+}
+
+// Port 0 is a port that is free for TCP and for UDP, also where many are taken for UDP alone.
+func TestPortFreeForBoth(t *testing.T) {
+	for range 500 {
+		taken, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer taken.Close()
+	}
+	for range 200 {
+		s, err := openSockets(netip.MustParseAddrPort("127.0.0.1:0"), memberlistLogger(slog.New(slog.DiscardHandler)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Shutdown(); err != nil {
+			t.Error(err)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log"
 	"net"
 	"net/netip"
 	"strconv"
@@ -72,13 +73,29 @@ func (c *Cluster) openCarrier(ctx context.Context) (gossipCarrier, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cluster: gossip address: %w", err)
 	}
-	t, err := memberlist.NewNetTransport(&memberlist.NetTransportConfig{
-		BindAddrs: []string{at[0].Addr().String()}, BindPort: int(at[0].Port()), Logger: memberlistLogger(c.log),
-	})
+	t, err := openSockets(at[0], memberlistLogger(c.log))
 	if err != nil {
 		return nil, fmt.Errorf("cluster: gossip on %s: %w", c.cfg.BindGossip, err)
 	}
 	return socketCarrier{t, at[0].Addr()}, nil
+}
+
+// freePortTries is how often a free port is asked for: with one UDP port in ten taken, all fail once in 10^10 starts.
+const freePortTries = 10
+
+// openSockets listens on a port for TCP and UDP. The kernel chooses port 0 by what is free for TCP; one that is taken for UDP is given back for another.
+func openSockets(at netip.AddrPort, log *log.Logger) (t *memberlist.NetTransport, err error) {
+	tries := 1
+	if at.Port() == 0 {
+		tries = freePortTries
+	}
+	for range tries {
+		t, err = memberlist.NewNetTransport(&memberlist.NetTransportConfig{BindAddrs: []string{at.Addr().String()}, BindPort: int(at.Port()), Logger: log})
+		if err == nil {
+			break
+		}
+	}
+	return t, err
 }
 
 // settleAddr decides where others reach this node's gossip: memberlist wants an IP, while the table's row keeps the name that was
