@@ -73,6 +73,7 @@ func playNode(role string, args []string) int {
 	}
 	l, err := net.Listen("tcp", *addr)
 	if err != nil {
+		fmt.Fprintln(os.Stderr, err) // as a node does, for who looks whether the port was taken
 		return 1
 	}
 	go func() { _ = http.Serve(l, n) }()
