@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"testing"
@@ -21,15 +22,37 @@ type testNode struct {
 	fs  *vfs.MemFS
 }
 
-// freePort returns a port that was free a moment ago.
-func freePort(t *testing.T) string {
+// ports hands out each port once per run. They lie below those that kernels choose themselves: a node that is to come back, or is still to start, finds
+// its port as free as it was, whoever opens connections or listens on port 0 meanwhile. And they are none of those of package e2e, which runs beside this one.
+var ports = struct {
+	mu   sync.Mutex
+	next int
+}{next: 10_000 + rand.IntN(2_000)}
+
+// freeAddress returns an address on which both TCP and UDP are free.
+func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	ports.mu.Lock()
+	defer ports.mu.Unlock()
+	for range 2_000 {
+		if ports.next++; ports.next >= 12_000 {
+			ports.next = 10_000
+		}
+		address := fmt.Sprint("127.0.0.1:", ports.next)
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			continue
+		}
+		l.Close()
+		p, err := net.ListenPacket("udp", address)
+		if err != nil {
+			continue
+		}
+		p.Close()
+		return address
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no free port")
+	return ""
 }
 
 // startCluster starts nodes that all get the same --join list, and waits until each is ready and sees all as members.
@@ -40,7 +63,7 @@ func startCluster(t *testing.T, count int) []*testNode {
 	for i := range nodes {
 		cfg := DefaultConfig()
 		cfg.Name, cfg.Data = fmt.Sprintf("node-%d", i+1), "data"
-		cfg.Gossip, cfg.RPC = freePort(t), "127.0.0.1:0"
+		cfg.Gossip, cfg.RPC = freeAddress(t), "127.0.0.1:0"
 		cfg.AllowFaults = true
 		cfg.Logger = slog.New(slog.DiscardHandler)
 		nodes[i] = &testNode{cfg: cfg, fs: vfs.NewCrashableMem()}
