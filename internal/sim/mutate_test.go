@@ -22,8 +22,8 @@ var caughtBy = map[string]struct {
 	within  int
 	only    string // kinds of faults that the plan is limited to, for a sin that needs rare company
 }{
-	"ack-before-sync":     {"output", 20, ""},
-	"send-before-sync":    {"output", 20, ""},
+	"ack-before-sync":     {"output", 20, "crash-in-write"},
+	"send-before-sync":    {"output", 20, "crash-in-write"},
 	"reuse-dot":           {"dots", 60, ""},
 	"merged-context":      {"regular", 20, ""},
 	"stamp-below-context": {"sessions", 60, "behind"},
@@ -32,7 +32,7 @@ var caughtBy = map[string]struct {
 	"count-non-owner":     {"regular", 20, ""},
 	"count-gaining":       {"regular", 20, "wipe,loss"},
 	"plain-vector":        {"clocks", 20, ""},
-	"value-beats-delete":  {"resurrection", 60, ""},
+	"value-beats-delete":  {"resurrection", 60, "cut-off"},
 	"forget-session":      {"sessions", 20, ""},
 	"answer-unbacked":     {"taken-back", 20, ""},
 	"claim-not-written":   {"accounts", 20, ""},
