@@ -72,9 +72,14 @@ func plug(t *testing.T, c *cluster) *network {
 		must("-n", net.space, "link", "set", net.port(i), "master", "switch", "up")
 		must("-n", name, "address", "add", fmt.Sprintf("10.213.0.%d/24", i+1), "dev", "data")
 		must("-n", name, "link", "set", "data", "up")
-		// The line to us. It goes with the namespace.
+		// The line to us. It would go with the namespace, but some time after that was deleted, and its name is needed for the next network.
 		direct := fmt.Sprintf("qd%d-%d", id, i)
 		must("link", "add", direct, "type", "veth", "peer", "name", "direct", "netns", name)
+		t.Cleanup(func() {
+			if err := ip("link", "delete", direct); err != nil {
+				t.Error(err)
+			}
+		})
 		must("address", "add", fmt.Sprintf("10.214.%d.1/24", i), "dev", direct)
 		must("link", "set", direct, "up")
 		must("-n", name, "address", "add", fmt.Sprintf("10.214.%d.2/24", i), "dev", "direct")
