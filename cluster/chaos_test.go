@@ -18,7 +18,9 @@ func TestChangesOnBothSidesOfASplit(t *testing.T) {
 		nodes := startAll(w, 5)
 		w.eventually(10*time.Second, "founded", func() bool { return settledOn(5, nodes...) && see(nodes...) })
 		w.cut(apart(ipOf(1), ipOf(2), ipOf(6)))
-		w.eventually(30*time.Second, "dead on both sides", func() bool {
+		// On the side of two nobody may confirm what the other suspects, and then memberlist waits for 24 s; before, each silent one that a node has probed makes it wait
+		// a second longer for the next, of which there are seven at most until it comes to this one.
+		w.eventually(time.Minute, "dead on both sides", func() bool {
 			return nodes[0].Liveness(nodes[4].disk.id) == Dead && nodes[4].Liveness(nodes[1].disk.id) == Dead
 		})
 		a := w.start(spec{name: "n6", join: listOf(1, 2)})
