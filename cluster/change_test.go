@@ -419,6 +419,54 @@ func TestNamesakesThatMeet(t *testing.T) {
 	})
 }
 
+// A node that was frozen while both others lost their disks and founded anew brings the dead incarnations back, alive by its gossip alone, at the addresses of the new ones. Nobody leaves for
+// them: they are replaced when gossip has given them up.
+func TestNobodyLeavesForItsDeadFormerSelf(t *testing.T) {
+	inWorld(t, func(w *world) {
+		frozen := func(c *Config) { c.Timing.Probe = time.Hour } // it misses nobody by itself
+		nodes := []*node{w.start(spec{name: "n1", join: listOf(1, 3)}), w.start(spec{name: "n2", join: listOf(1, 3)}),
+			w.start(spec{name: "n3", join: listOf(1, 3), with: frozen})}
+		w.eventually(10*time.Second, "founded", func() bool { return settledOn(3, nodes...) && see(nodes...) })
+		w.cut(apart(ipOf(3)))
+		old := slices.Clone(nodes)
+		for i, n := range nodes[:2] {
+			n.kill()
+			d := w.newDisk()
+			d.id[0] = 0xff // of two that own, placement uses the lower
+			nodes[i] = w.start(spec{name: n.name, disk: d, join: listOf(1, 3)})
+		}
+		w.eventually(10*time.Second, "two found anew", func() bool { return settledOn(2, nodes[:2]...) })
+		w.cut(nil)
+		w.eventually(10*time.Second, "they meet", func() bool { return claim(nodes[0].Rings(), old[0].disk.id) == 2 })
+		if nodes[0].Liveness(old[0].disk.id) == Dead {
+			t.Fatal("gossip has given the dead up by then: nothing is tested")
+		}
+		w.never(time.Minute, "a live node wants to leave", func() bool {
+			return nodes[0].Self().State != ring.Active || nodes[1].Self().State != ring.Active
+		})
+		if !settledOn(3, nodes...) || standingIn(nodes[2], old[0].disk.id) != layouts.Replaced || standingIn(nodes[2], old[1].disk.id) != layouts.Replaced {
+			w.dump()
+			t.Error("the dead have their places still")
+		}
+	})
+}
+
+// Two live nodes of one name that cannot call each other both stay; the first call that is answered decides.
+func TestNamesakesThatCannotBeCalled(t *testing.T) {
+	inWorld(t, func(w *world) {
+		a := w.start(spec{name: "n1"})
+		b := w.start(spec{name: "n1", ip: ipOf(11)})
+		w.loseCalls(KindTable)
+		a.joinOnce(b.GossipAddr())
+		w.eventually(10*time.Second, "both own", func() bool {
+			return a.Rings().Settled() && a.Rings().State().Equal(b.Rings().State()) && a.Rings().Member(b.disk.id) && see(a, b)
+		})
+		w.never(time.Minute, "one leaves on the word of gossip", func() bool { return a.Self().State != ring.Active || b.Self().State != ring.Active })
+		w.loseCalls()
+		w.eventually(20*time.Second, "one of them leaves", func() bool { return settledOn(1, a, b) })
+	})
+}
+
 // Zone and weight of an owner change with its next start, once, as a change of the layout.
 func TestNewZoneAndWeight(t *testing.T) {
 	inWorld(t, func(w *world) {

@@ -55,7 +55,8 @@ type Cluster struct {
 	placed       bool      // it owns, or has waited long enough for that
 	silent       ring.ID   // the namesake contended with, and since when it is silent
 	silentSince  time.Time
-	asked        int // how often members were asked for the place of a namesake
+	unproved     time.Time // no call to see whether a namesake runs before this: the last one had no answer
+	asked        int       // how often members were asked for the place of a namesake
 
 	mu       sync.Mutex
 	waiting  string // why the node is not ready; empty: it is

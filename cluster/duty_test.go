@@ -173,6 +173,8 @@ func TestStandingOf(t *testing.T) {
 	leaves := func(r layouts.Row) layouts.Row { r.Standing = layouts.Leaves; return r }
 	one := []layouts.Row{a, ownRow(9)}
 	both := []layouts.Row{a, b}
+	at := func(m ring.Member, rpc string) ring.Member { m.Addrs.RPC = rpc; return m }
+	here, there := at(row(2, "a", ring.Active), "h:1"), at(row(1, "a", ring.Active), "h:2")
 	for _, tc := range []struct {
 		name  string
 		self  ring.Member
@@ -192,16 +194,30 @@ func TestStandingOf(t *testing.T) {
 		{"empty, its namesake alive", row(2, "a", ring.Joining), Alive, []ring.Member{row(1, "a", ring.Active)}, one, standsContend},
 		{"empty, its namesake dead", row(2, "a", ring.Joining), Dead, []ring.Member{row(1, "a", ring.Active)}, one, standsContend},
 		{"joined before it knew of its namesake", row(2, "a", ring.Joining), Dead, []ring.Member{row(1, "a", ring.Active), row(2, "a", ring.Joining)}, one, standsContend},
-		{"both own, the other is placed", row(2, "a", ring.Active), Alive, []ring.Member{row(1, "a", ring.Active), row(2, "a", ring.Active)}, both, standsAside},
+		{"both own, the other is placed", here, Alive, []ring.Member{there, here}, both, standsDoubt},
+		{"both own, the other is placed, and silent", here, Suspect, []ring.Member{there, here}, both, standsFirm},
+		{"both own, the other is placed, where this node is now", here, Alive, []ring.Member{at(there, "h:1"), here}, both, standsFirm},
+		{"both own, the other is placed, this one leaves", at(row(2, "a", ring.Leaving), "h:1"), Alive, []ring.Member{there, at(row(2, "a", ring.Leaving), "h:1")}, []layouts.Row{a, leaves(b)}, standsFirm},
 		{"both own, this one is placed", row(1, "a", ring.Active), Alive, []ring.Member{row(1, "a", ring.Active), row(2, "a", ring.Active)}, both, standsFirm},
 		{"both own, this one is placed, the other is dead", row(1, "a", ring.Active), Dead, []ring.Member{row(1, "a", ring.Active), row(2, "a", ring.Active)}, both, standsContend},
 		{"both own, the other is dead", row(2, "a", ring.Active), Dead, []ring.Member{row(1, "a", ring.Active), row(2, "a", ring.Active)}, both, standsContend},
 		{"the placed one leaves: the other stays", row(2, "a", ring.Active), Alive, []ring.Member{row(1, "a", ring.Leaving), row(2, "a", ring.Active)}, []layouts.Row{leaves(a), b}, standsFirm},
 		{"a namesake wants to join", row(1, "a", ring.Active), Dead, []ring.Member{row(1, "a", ring.Active), row(2, "a", ring.Joining)}, one, standsFirm},
 	} {
-		got, _ := standingOf(tableOf(t, tc.rows...), ringsOf(t, tc.rings), tc.self, func(ring.ID) Liveness { return tc.other })
-		if got != tc.want {
+		decide := func(proved int) standing {
+			got, _ := standingOf(tableOf(t, tc.rows...), ringsOf(t, tc.rings), tc.self, func(ring.ID) Liveness { return tc.other }, simID(proved))
+			return got
+		}
+		if got := decide(7); got != tc.want {
 			t.Errorf("%s: %v, want %v", tc.name, got, tc.want)
+		}
+		// Proof turns a doubt into the decision to leave, and changes nothing else.
+		want := tc.want
+		if want == standsDoubt {
+			want = standsAside
+		}
+		if got := decide(1); got != want {
+			t.Errorf("%s, and the other is proved to run: %v, want %v", tc.name, got, want)
 		}
 	}
 }

@@ -17,15 +17,18 @@ const (
 	standsGone                    // this incarnation is out: stop
 	standsNew                     // no row: add one, joining
 	standsContend                 // a present namesake is in the way: take its place if it does not answer
-	standsAside                   // both own, and the other is the one that placement uses: hand over and leave
+	standsDoubt                   // both own, and gossip says that the other, which placement uses, runs: go on, and see whether it does
+	standsAside                   // both own, and the other is proved to run: hand over and leave
 )
 
-// standingOf decides what this node does about its own row. other is the row that the decision is about.
-func standingOf(t ring.Table, v *layouts.View, self ring.Member, live func(ring.ID) Liveness) (s standing, other ring.Member) {
+// standingOf decides what this node does about its own row. other is the row that the decision is about. proved is the namesake that has answered a call of this node's,
+// zero if none has: gossip goes on about the dead for a while, and longer by a peer that was not there, but who leaves does so for good.
+func standingOf(t ring.Table, v *layouts.View, self ring.Member, live func(ring.ID) Liveness, proved ring.ID) (s standing, other ring.Member) {
 	row, known := t.Get(self.ID)
 	if own, ok := v.Row(self.ID); known && row.State.Gone() || ok && own.Standing >= layouts.Removed {
 		return standsGone, row
 	}
+	var doubted ring.Member
 	for _, m := range t.Present() {
 		if m.Name != self.Name || m.ID == self.ID {
 			continue
@@ -34,13 +37,20 @@ func standingOf(t ring.Table, v *layouts.View, self ring.Member, live func(ring.
 		switch {
 		case mine && (claim(v, m.ID) == 0 || live(m.ID) != Dead):
 			// The namesake gives way, or never owned anything.
-		case claim(v, self.ID) > 0 && live(m.ID) != Dead:
+		case claim(v, self.ID) == 0 || live(m.ID) == Dead:
+			return standsContend, m
+		case row.State >= ring.Leaving || live(m.ID) != Alive || m.Addrs.RPC == self.Addrs.RPC:
+			// It goes anyway; or the namesake does not answer; or it cannot, since this node is where it was.
+		case m.ID == proved:
 			return standsAside, m
 		default:
-			return standsContend, m
+			doubted = m
 		}
 	}
-	if !known {
+	switch {
+	case !doubted.ID.IsZero():
+		return standsDoubt, doubted
+	case !known:
 		return standsNew, ring.Member{}
 	}
 	return standsFirm, ring.Member{}
@@ -66,7 +76,10 @@ func precedes(v *layouts.View, a, b ring.ID) bool {
 // stepStanding does what this node's own row calls for, and settles whether the node may serve.
 func (c *Cluster) stepStanding() {
 	self := c.Self()
-	s, other := standingOf(c.Table(), c.held.View(), self, c.Liveness)
+	s, other := standingOf(c.Table(), c.held.View(), self, c.Liveness, ring.ID{})
+	if s == standsDoubt && c.proves(other) {
+		s, other = standingOf(c.Table(), c.held.View(), self, c.Liveness, other.ID)
+	}
 	if s != standsContend {
 		c.silent = ring.ID{}
 	}
@@ -80,6 +93,8 @@ func (c *Cluster) stepStanding() {
 		return
 	case standsNew:
 		err = c.updateRow(c.cfg.member())
+	case standsDoubt:
+		// Both are members. If the other is dead gossip will say so in its time, and this node can take its place.
 	case standsAside:
 		if row, _ := c.held.View().Row(self.ID); row.Standing == layouts.Owns {
 			c.log.Error("another node has this one's name; this one hands over and leaves", "name", self.Name, "other", other.ID.Short(), "at", other.Addrs.RPC)
@@ -204,6 +219,19 @@ func (c *Cluster) contend(self, other ring.Member) {
 	}
 	c.log.Warn("took the place of a namesake that does not answer: its disk is held for lost",
 		"name", other.Name, "old", other.ID.Short(), "new", self.ID.Short())
+}
+
+// proves reports whether a namesake that gossip holds for alive answers a call. After a call that had no answer it does not try for Timing.Silence.
+func (c *Cluster) proves(m ring.Member) bool {
+	if time.Now().Before(c.unproved) {
+		return false
+	}
+	if c.answers(m) {
+		return true
+	}
+	c.unproved = time.Now().Add(c.cfg.Timing.Silence)
+	c.log.Info("gossip says that another node of this one's name runs, but it does not answer: this one stays", "name", m.Name, "other", m.ID.Short(), "at", m.Addrs.RPC)
+	return false
 }
 
 // answers reports whether an incarnation answers a call.
