@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -168,6 +170,13 @@ func (t *carrier) learn(addr, name string) {
 		clear(t.learned)
 	}
 	t.learned[addr] = name
+}
+
+// heard returns the addresses that packets of this cluster have come from, in order.
+func (t *carrier) heard() []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Sorted(maps.Keys(t.learned))
 }
 
 func (t *carrier) WriteTo(b []byte, addr string) (time.Time, error) {

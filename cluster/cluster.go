@@ -40,6 +40,7 @@ type Cluster struct {
 	rows       *memberlist.TransmitLimitedQueue
 	delegate   *delegate
 	join       *joins
+	carrier    *carrier
 	gossipAddr string
 	nonce      atomic.Uint64
 
@@ -117,7 +118,7 @@ func (c *Cluster) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.gossipAddr = carrier.advertise.String()
+	c.carrier, c.gossipAddr = carrier, carrier.advertise.String()
 	c.join = newJoins(sighting{ID: c.cfg.ID, Name: c.cfg.Name, Empty: true}, c.gossipAddr, c.cfg.Join)
 	c.delegate = &delegate{
 		meta:  meta{ID: c.cfg.ID, Starts: c.cfg.Starts, RPC: c.cfg.Advertise.RPC}.encode(),

@@ -113,6 +113,10 @@ type Timing struct {
 	Tick time.Duration
 	// Grace is how long a founding waits for the members that have not answered once a majority has.
 	Grace time.Duration
+	// Recall is how long a node without a table whose --join names nobody but itself waits for members that know it before it founds a cluster: it may be the one that all
+	// others name, and have lost its disk. Who misses it joins its address again within 1.3 Rejoin, and who does not miss it yet pings it every Probe and is asked within
+	// 1.3 RejoinSoon: at most 3.9 s, and the rest is for answers.
+	Recall time.Duration
 	// Turn is how much later each further candidate proposes when the ones before it do not get the founding done.
 	Turn time.Duration
 	// Call bounds one request to one node.
@@ -150,6 +154,7 @@ func DefaultConfig() Config {
 			DialTimeout:  3 * time.Second,
 			Tick:         250 * time.Millisecond,
 			Grace:        2 * time.Second,
+			Recall:       5 * time.Second,
 			Turn:         2 * time.Second,
 			Call:         2 * time.Second,
 			Batch:        time.Second,

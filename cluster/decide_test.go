@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,7 +25,8 @@ func TestMayPropose(t *testing.T) {
 		want     bool
 		reason   string
 	}{
-		{"alone in its list", a, 1, []sighting{a}, 0, 0, true, ""},
+		{"alone in its list, and somebody may know it", a, 1, []sighting{a}, timing.Recall - 1, 0, false, "waiting for members that know this node"},
+		{"alone in its list, and nobody came", a, 1, []sighting{a}, timing.Recall, 0, true, ""},
 		{"half is not enough", a, 2, []sighting{a}, time.Hour, 0, false, "1 of the 2"},
 		{"half of four is not enough", a, 4, []sighting{a, b}, time.Hour, 0, false, "2 of the 4"},
 		{"all answered: the lowest name at once", a, 3, []sighting{c, b, a}, 0, 0, true, ""},
@@ -126,5 +128,8 @@ func TestRejoinTargets(t *testing.T) {
 		if got != tc.want {
 			t.Errorf("%s: %q, want %q", tc.name, got, tc.want)
 		}
+	}
+	if got := rejoinTargets(rejoinView{self: simID(0), live: live, heard: []string{"y:1", "x:1"}, hungry: true}); !slices.Equal(got, []string{"x:1", "y:1"}) {
+		t.Errorf("whom a node has heard that knows nobody: %q", got)
 	}
 }

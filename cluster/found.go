@@ -28,6 +28,9 @@ type foundView struct {
 	timing   Timing
 }
 
+// alone reports whether --join names nobody but this node.
+func (v foundView) alone() bool { return v.size == 1 }
+
 // mayPropose decides whether this node proposes a founding now; if not, why, for people. It is about politeness only:
 // what keeps two foundings apart is the vote.
 func mayPropose(v foundView) (bool, string) {
@@ -48,6 +51,9 @@ func mayPropose(v foundView) (bool, string) {
 	}
 	if 2*len(answered) <= v.size {
 		return false, fmt.Sprintf("%d of the %d members that --join names have answered, more than half are needed", len(answered), v.size)
+	}
+	if v.alone() && v.now.Before(v.since.Add(v.timing.Recall)) {
+		return false, "waiting for members that know this node, before founding a cluster"
 	}
 	due := v.since.Add(time.Duration(rank) * v.timing.Turn)
 	if len(answered) < v.size {

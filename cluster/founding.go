@@ -17,6 +17,7 @@ const answerTTL = 3 * time.Second
 type founder struct {
 	since time.Time // when the number of those who answered last changed
 	count int
+	alone bool // and the log says so
 	retry time.Time
 	round uint64 // the highest round seen
 
@@ -41,6 +42,10 @@ func (c *Cluster) stepFounding() {
 	}
 	for _, h := range voters {
 		v.answered = append(v.answered, sighting{ID: h.ID, Name: h.Name, Empty: h.Empty})
+	}
+	if v.alone() && !f.alone {
+		f.alone = true
+		c.log.Info("waiting for members that know this node, before founding a cluster", "for", c.cfg.Timing.Recall)
 	}
 	propose, reason := mayPropose(v)
 	c.setWaiting(reason)

@@ -162,11 +162,12 @@ type rejoinView struct {
 	table  ring.Table
 	live   func(ring.ID) Liveness
 	named  map[string]ring.ID // --join address → who answered there last, zero if nobody did
+	heard  []string           // gossip addresses of who sent a packet to a node whose --join names nobody else
 	hungry bool               // the node has no table: it asks every named address again and again
 }
 
-// rejoinTargets returns the gossip addresses (host:port) of every absent member, and of every named address behind which nobody is
-// known to be alive, in order. It never gives one up: that is what heals a split.
+// rejoinTargets returns the gossip addresses (host:port) of every absent member, of every named address behind which nobody is
+// known to be alive, and of whoever was heard, in order. It never gives one up: that is what heals a split.
 func rejoinTargets(v rejoinView) []string {
 	var targets []string
 	for _, m := range v.table.Present() {
@@ -179,6 +180,7 @@ func rejoinTargets(v rejoinView) []string {
 			targets = append(targets, addr)
 		}
 	}
+	targets = append(targets, v.heard...)
 	slices.Sort(targets)
 	return slices.Compact(targets)
 }
@@ -194,7 +196,7 @@ func (c *Cluster) rejoin() {
 		named := c.join.addrs()
 		targets := rejoinTargets(rejoinView{
 			self: c.cfg.ID, table: c.Table(), live: c.Liveness,
-			named: named, hungry: c.empty(),
+			named: named, heard: c.heard(), hungry: c.empty(),
 		})
 		// Start anywhere, so that targets beyond the slots get their turn.
 		start := int(c.cfg.Rand() * float64(len(targets)))
@@ -211,6 +213,15 @@ func (c *Cluster) rejoin() {
 			}
 		}
 	}
+}
+
+// heard returns where those are who know a node that knows nobody: without a table, and with a --join list that names itself alone. Gossip goes on to its address for a while
+// after it has lost its disk.
+func (c *Cluster) heard() []string {
+	if !c.empty() || len(c.cfg.Join) == 0 || c.join.electorate().Size > 1 {
+		return nil
+	}
+	return c.carrier.heard()
 }
 
 // busySet is the set of targets being joined: bounded, and each at most once.

@@ -108,6 +108,42 @@ func TestSeedStyle(t *testing.T) {
 	})
 }
 
+// A seed that --join names alone, to itself as to the others, and that lost its disk, goes back to the cluster that knows it, however long it was away: it founds no other, in which it
+// would not know what was written.
+func TestWipedSeedFoundsNoOther(t *testing.T) {
+	for _, away := range []time.Duration{0, 300 * time.Millisecond, 2 * time.Second, 4 * time.Second, 6 * time.Second, 7 * time.Second, 9 * time.Second, time.Minute} {
+		inWorld(t, func(w *world) {
+			byChance := func(c *Config) { c.Timing.PushPull = time.Hour } // an exchange with a peer at random may come in time: nothing rests on it
+			var nodes []*node
+			for i := 1; i <= 3; i++ {
+				nodes = append(nodes, w.start(spec{name: nameOf(i), join: listOf(1, 1), with: byChance}))
+			}
+			w.eventually(20*time.Second, "three own", func() bool { return settledOn(3, nodes...) && see(nodes...) })
+			nodes[0].kill()
+			time.Sleep(away)
+			nodes[0] = w.start(spec{name: "n1", join: listOf(1, 1), with: byChance})
+			w.eventually(40*time.Second, "three own again", func() bool {
+				if nodes[0].Table().Founder() == nodes[0].disk.id {
+					w.t.Fatalf("away for %v, it founded a cluster of its own", away)
+				}
+				return settledOn(3, nodes...)
+			})
+		})
+	}
+}
+
+// A seed that nobody knows founds by itself, after the time in which those who do would have come.
+func TestSeedThatNobodyKnows(t *testing.T) {
+	inWorld(t, func(w *world) {
+		n := w.start(spec{name: "n1", join: listOf(1, 1)})
+		w.never(n.cfg.Timing.Recall-100*time.Millisecond, "it founds at once", func() bool { return n.Table().Len() > 0 })
+		if _, reason := n.Ready(); !strings.Contains(reason, "members that know this node") {
+			t.Errorf("reason %q", reason)
+		}
+		w.eventually(2*time.Second, "a cluster of one", func() bool { return settledOn(1, n) })
+	})
+}
+
 func TestSplitHealsByItself(t *testing.T) {
 	inWorld(t, func(w *world) {
 		nodes := startAll(w, 3)

@@ -64,7 +64,7 @@ func (c *cluster) endWith(t *testing.T) {
 
 var clusters atomic.Int64
 
-// layOut prepares a cluster without starting it.
+// layOut prepares a cluster without starting it. A node that is alone has no --join.
 func layOut(t testing.TB, base string, size int, flags ...string) *cluster {
 	t.Helper()
 	c := &cluster{name: fmt.Sprintf("e2e-%d-%d", os.Getpid(), clusters.Add(1)), base: base, flags: flags}
@@ -74,7 +74,9 @@ func layOut(t testing.TB, base string, size int, flags ...string) *cluster {
 		join = append(join, n.gossip)
 	}
 	for _, n := range c.nodes {
-		n.join = join
+		if size > 1 {
+			n.join = join
+		}
 	}
 	return c
 }

@@ -68,11 +68,9 @@ func TestReadiness(t *testing.T) {
 func TestClusterOfOne(t *testing.T) {
 	c := newCluster(t, 1)
 	n := c.nodes[0]
-	if n.join = nil; n.stop(t) != 0 {
-		t.Error("SIGTERM: exit status not 0")
+	if len(n.join) > 0 {
+		t.Fatalf("--join %v", n.join)
 	}
-	n.wipe(t)
-	n.restart(t)
 	path := fresh("one")
 	n.get(t, path).wants(t, http.StatusNotFound).wantsQuorum(t, 3, "r", 1)
 	n.put(t, path, "v").wants(t, http.StatusNoContent).wantsQuorum(t, 3, "w", 1)
@@ -152,6 +150,43 @@ func TestNamesakeWithEmptyDisk(t *testing.T) {
 		eventually(t, healLimit, "w=3 through "+n.name, func() error { return tries(t, n, "w=3") })
 	}
 	namesake.get(t, fresh("namesake")+"?local=true").wants(t, http.StatusNotFound)
+}
+
+// TestWipedSeed loses the disk of the node that --join names alone, to itself as to the others, and starts it again at once. It founds no cluster of its own: until it is ready it
+// answers nothing, and then it knows what was written.
+func TestWipedSeed(t *testing.T) {
+	slow(t)
+	t.Parallel()
+	c := layOut(t, t.TempDir(), 3)
+	seed := c.nodes[0]
+	for _, n := range c.nodes {
+		n.join = []string{seed.gossip}
+	}
+	c.endWith(t)
+	c.launch(t)
+	path := fresh("seed")
+	seed.put(t, path+"?w=3", "v").wants(t, http.StatusNoContent)
+	seed.kill(t)
+	seed.wipe(t)
+	seed.start(t)
+	eventually(t, healLimit, "the wiped seed reads what was written", func() error {
+		a, err := seed.send(t.Context(), http.MethodGet, path, nil)
+		if err != nil {
+			return err
+		}
+		if a.status == http.StatusNotFound {
+			t.Fatal("it answers 404 for what was written with w=3")
+		}
+		if a.status != http.StatusOK {
+			return fmt.Errorf("status %d", a.status)
+		}
+		return nil
+	})
+	c.waitSettled(t)
+	c.waitNobodyGains(t)
+	for _, n := range c.nodes {
+		n.get(t, path+"?r=all").wantsValue(t, "v")
+	}
 }
 
 // TestNamesakeOfTheLiving starts a second, empty node under the name of one that answers: it gets nowhere,

@@ -78,7 +78,9 @@ func (o *owned) specs() ([]child.Spec, error) {
 		join = append(join, mine[1])
 	}
 	for i := range specs {
-		specs[i].Join = join
+		if len(specs) > 1 { // one alone has nobody to wait for
+			specs[i].Join = join
+		}
 		if o.cfg.AllowFaults {
 			specs[i].Flags = append(specs[i].Flags[:len(specs[i].Flags):len(specs[i].Flags)], "--allow-faults")
 		}

@@ -150,7 +150,10 @@ func devSpecs(self string, o devOptions, dir string) []child.Spec {
 		specs[i] = child.Spec{
 			Binary: self, Name: fmt.Sprintf("node-%d", i+1), Dir: dir,
 			HTTP: addrAt(o.base + i), Gossip: addrAt(o.base + gossipOffset + i), RPC: addrAt(o.base + rpcOffset + i),
-			Join: join, Flags: flags,
+			Flags: flags,
+		}
+		if o.nodes > 1 { // one alone has nobody to wait for
+			specs[i].Join = join
 		}
 	}
 	return specs

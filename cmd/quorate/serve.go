@@ -45,9 +45,11 @@ QUORATE_ and names no flag has no effect, and the log warns of it.
 
 Without --join and with an empty data directory the node is a cluster of one. All
 nodes may be given the same --join list, themselves included: no node is special,
-and there is nothing to bootstrap. A restart is not a leave: the node stays an
-owner of its data while it is away. After 'quorate leave' the node hands its data
-over, says on standard output that it has left, and exits with 0.
+and there is nothing to bootstrap. Name three or more: the list is what keeps a
+node whose disk was lost from founding a cluster of its own. A restart is not a
+leave: the node stays an owner of its data while it is away. After 'quorate leave'
+the node hands its data over, says on standard output that it has left, and exits
+with 0.
 
 When the node can serve, one line is printed on standard output:
 

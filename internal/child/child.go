@@ -21,7 +21,7 @@ type Spec struct {
 	Binary            string // the quorate program
 	Name              string
 	HTTP, Gossip, RPC string   // where it listens, host:port
-	Join              []string // gossip addresses
+	Join              []string // gossip addresses; none: no --join
 	Dir               string   // its data go to Dir/Name, its log to Dir/Name.log
 	Flags             []string // more flags of serve
 }
@@ -34,7 +34,10 @@ func (s Spec) LogPath() string { return filepath.Join(s.Dir, s.Name+".log") }
 
 // args are the arguments of the process.
 func (s Spec) args() []string {
-	args := []string{"serve", "--name", s.Name, "--http", s.HTTP, "--gossip", s.Gossip, "--rpc", s.RPC, "--join", strings.Join(s.Join, ",")}
+	args := []string{"serve", "--name", s.Name, "--http", s.HTTP, "--gossip", s.Gossip, "--rpc", s.RPC}
+	if len(s.Join) > 0 {
+		args = append(args, "--join", strings.Join(s.Join, ","))
+	}
 	args = append(args, s.Flags...)
 	return append(args, "--data", s.DataPath())
 }
