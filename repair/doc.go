@@ -99,7 +99,8 @@
 //     Config.Page bytes or one record; a comparison has as many entries as there are partitions, an open as many clocks. Converged and idle, a pair
 //     exchanges one hash a cycle.
 //
-//  13. Pace. The bytes a second that X fetches are a closed loop on the latency of client requests at both nodes (pace.go); without such requests there is no limit.
+//  13. Pace. The bytes a second that X fetches are a closed loop on the latency of client requests at both nodes, and begin at a floor (pace.go);
+//     without such requests there is no limit after two seconds.
 //
 //  14. What X takes for Y's clock is Y's clock: what differs is sent, and what is equal is known by hashes of 8 bytes, of columns of the table of clocks
 //     (columns.go), on which alone an adoption rests. Records are sent stripped by the snapshot's clock and filled by it at X, to what they were at Y
