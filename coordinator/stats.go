@@ -16,7 +16,7 @@ type Stats struct {
 	StoodIn       atomic.Int64 // writes coordinated as a fallback
 	StandIns      atomic.Int64 // fallbacks asked in the place of owners
 	Rewritten     atomic.Int64 // writes made again because a replica held a higher stamp or n
-	LayoutRetries atomic.Int64 // requests sent again after member tables were merged
+	LayoutRetries atomic.Int64 // requests sent again under a newer view
 	Fetches       atomic.Int64 // values fetched in a second round trip
 	StaleReplies  atomic.Int64 // read replies that lacked something
 	MissedWrites  atomic.Int64 // replicas that did not confirm a write

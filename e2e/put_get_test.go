@@ -134,7 +134,7 @@ func TestNumbersOfARequest(t *testing.T) {
 		{"?n=5&%s=all", 5, 3},
 		{"?n=16&%s=3", 16, 3},
 		{"?%s=2&sloppy=false", 3, 2},
-		{"?%s=2&timeout=250ms", 3, 2},
+		{"?%s=2&timeout=2500ms", 3, 2},
 		{"?%s=2&timeout=60s", 3, 2},
 	}
 	c.each(t, func(t *testing.T, n *node) {

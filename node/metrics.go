@@ -27,7 +27,7 @@ var (
 	stoodIn   = desc("writes_coordinated_as_fallback_total", "writes that this node coordinated because no owner of their key could")
 	standIns  = desc("stand_ins_asked_total", "fallbacks that this node's requests asked in the place of owners")
 	rewritten = desc("writes_rewritten_total", "versions made again because a replica held a higher stamp or n")
-	retried   = desc("layout_retries_total", "requests sent again after member tables were merged")
+	retried   = desc("layout_retries_total", "requests sent again under a newer view of the ring")
 	fetches   = desc("value_fetches_total", "reads that fetched a value in a second round trip")
 	stale     = desc("stale_replies_total", "read replies that lacked something")
 	missed    = desc("writes_missed_total", "replicas that did not confirm a write")

@@ -17,7 +17,7 @@ import (
 //
 // The handshake gives both sides an instant from which each counts with a clock of its own that only runs forward. So a deadline is the same
 // moment on both, later at the acceptor by the way of the hello at most, and a request that lay in the buffers of a stopped process comes
-// out of them with its time up. In version 1 the field has the microseconds that were left when the request was sent.
+// out of them with its time up.
 const (
 	headSize     = 18
 	frameCeiling = 1 << 30 // of a body, whatever the configuration says
