@@ -170,8 +170,11 @@ func (s *shared) save(next map[string]bucketEntry) error {
 	return nil
 }
 
-// set records one bucket's new entry, above any it had.
+// set records one bucket's new entry, above any it had. It is a client's write, for which the floor of free space is.
 func (s *shared) set(name string, e bucketEntry) error {
+	if err := s.node.store.Writable(); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := *s.buckets.Load()

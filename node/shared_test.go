@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/quorate/quorate/coordinator"
 	"github.com/quorate/quorate/fault"
 	"github.com/quorate/quorate/quorum"
+	"github.com/quorate/quorate/store"
 )
 
 func someProperties() Properties {
@@ -100,4 +103,20 @@ func TestTooManyBuckets(t *testing.T) {
 			t.Errorf("merged %v: %d buckets, c is kept: %v, x is kept: %v", order, len(now), smallest, largest)
 		}
 	}
+}
+
+// TestBucketsBelowFloor: below the floor of free space a node takes no bucket properties from its own clients, but those that others have set.
+func TestBucketsBelowFloor(t *testing.T) {
+	nodes := startCluster(t, 3)
+	full := nodes[2]
+	full.fs.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: 100 << 20, TotalBytes: 100 << 30})
+	eventually(t, "writes to be refused", func() bool { return errors.Is(full.store.Writable(), store.ErrNoSpace) })
+	var refused *coordinator.Error
+	if _, err := full.SetBucket(t.Context(), "b", someProperties()); !errors.As(err, &refused) || refused.Code != coordinator.NoSpace {
+		t.Errorf("set at the full node: %v", err)
+	}
+	if _, err := nodes[0].SetBucket(t.Context(), "b", someProperties()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the full node to hear of it", func() bool { _, ok := full.shared.get("b"); return ok })
 }

@@ -42,7 +42,7 @@
 //     TestTableStatsOfADamagedTable.
 //
 //  8. Bounds: the record cache by bytes, detached dots by number, records by size; pending commits, and the queue of those who asked to be
-//     told (Commit.Then), by Pebble, which lets 4,095 syncs be under way. Writes stop at a floor of free space, before the disk is full. TestSpaceFloor.
+//     told (Commit.Then), by Pebble, which lets 4,095 syncs be under way. Writes stop at a floor of free space, before the disk is full, and SaveMeta at a sixteenth of it. TestSpaceFloor.
 //
 //     Drop holds the partition's lock for 256 KiB of records at a time; its table and batch take some 100 bytes and three keys for each record that goes, and nothing to speak of if
 //     all n of a partition go.

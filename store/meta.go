@@ -56,15 +56,21 @@ func (s *Store) Meta(prefix string) iter.Seq2[string, []byte] {
 
 // SaveMeta stores a small value, such as the member table, under a name, and returns when it is on the disk. Names that start with
 // "store/" are the store's own. After an error the value may or may not be there when the store is opened again.
+//
+// It works below the floor of free space, down to a sixteenth of it: the values are few and small, and a node that cannot save what its cluster has agreed
+// on cannot serve reads either.
 func (s *Store) SaveMeta(name string, value []byte) error {
 	if strings.HasPrefix(name, metaOwn) {
 		return fmt.Errorf("%w: the name %q is reserved", ErrKey, name)
 	}
-	e, err := s.enterWrite()
+	e, err := s.enterRead()
 	if err != nil {
 		return err
 	}
 	defer e.leave()
+	if err := firstError(e.gate.err(), s.space.metaErr()); err != nil {
+		return err
+	}
 	s.meta.write.Lock()
 	defer s.meta.write.Unlock()
 	b := e.db.NewBatch()

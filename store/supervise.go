@@ -14,6 +14,9 @@ const (
 	spaceInterval = time.Second
 	// tableQuiet is how long no write to a table must have failed before writes are taken again. Pebble tries about once a second.
 	tableQuiet = 5 * time.Second
+	// metaShare is the part of the floor below which SaveMeta is refused as well: what is left is for letting go of data, which is all that can make
+	// room, and a log that fails for want of room would end that too.
+	metaShare = 16
 	// Between tries to reopen after a failure.
 	minReopenPause = 20 * time.Millisecond
 	maxReopenPause = 5 * time.Second
@@ -22,6 +25,7 @@ const (
 // space is what is known of the room on the disk.
 type space struct {
 	low    atomic.Pointer[error] // why writes are refused, nil if they are not
+	scarce atomic.Pointer[error] // why SaveMeta is refused, nil if it is not
 	tables atomic.Pointer[tableFailure]
 	// A probe is due when this many bytes have been written in all.
 	dueAt atomic.Uint64
@@ -35,6 +39,14 @@ type tableFailure struct {
 
 func (sp *space) err() error {
 	if err := sp.low.Load(); err != nil {
+		return *err
+	}
+	return sp.tablesFail()
+}
+
+// metaErr is err for SaveMeta: the floor is for what clients write.
+func (sp *space) metaErr() error {
+	if err := sp.scarce.Load(); err != nil {
 		return *err
 	}
 	return sp.tablesFail()
@@ -71,6 +83,12 @@ func (s *Store) checkSpace() {
 	s.space.free.Store(usage.AvailBytes)
 	// Between two probes less is written than an eighth of the floor, several times over with log, tables and compactions.
 	s.space.dueAt.Store(s.stats.written.Load() + floor/8 + 1)
+	if least := floor / metaShare; usage.AvailBytes < least {
+		err := fmt.Errorf("%w: %d bytes are free in %s, the least is %d", ErrNoSpace, usage.AvailBytes, s.opts.Dir, least)
+		s.space.scarce.Store(&err)
+	} else {
+		s.space.scarce.Store(nil)
+	}
 	low := s.space.low.Load()
 	switch {
 	case usage.AvailBytes < floor:
