@@ -39,7 +39,7 @@
 //     TestReadOnlyDisk; the argument is at type gate.
 //
 //  7. Damaged or foreign data leads to ErrCorrupt or ErrFormat, never to a panic, nor to a processor that is kept busy. TestCorruptRecord, FuzzClockValue,
-//     TestTableStatsOfADamagedTable.
+//     TestDamagedBlock, TestTableStatsOfADamagedTable.
 //
 //  8. Bounds: the record cache by bytes, detached dots by number, records by size; pending commits, and the queue of those who asked to be
 //     told (Commit.Then), by Pebble, which lets 4,095 syncs be under way. Writes stop at a floor of free space, before the disk is full, and SaveMeta at a sixteenth of it. TestSpaceFloor.

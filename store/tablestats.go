@@ -27,12 +27,15 @@ func pauseTableStats() {
 }
 
 // inTableStats reports whether Pebble's collection of table statistics has called.
-func inTableStats() bool {
-	var pcs [16]uintptr
+func inTableStats() bool { return calledBy(".(*DB).collectTableStats") }
+
+// calledBy reports whether a function whose full name ends so is among the last to have called.
+func calledBy(name string) bool {
+	var pcs [32]uintptr
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs[:])])
 	for {
 		f, more := frames.Next()
-		if strings.HasSuffix(f.Function, ".(*DB).collectTableStats") {
+		if strings.HasSuffix(f.Function, name) {
 			return true
 		}
 		if !more {
