@@ -19,7 +19,7 @@ const module = "github.com/quorate/quorate"
 // layers is the table of the packages, lowest line first. An import goes only to a lower line; packages of
 // one line do not import each other. A package that is not in it has no place in the project yet.
 var layers = [][]string{
-	{"internal/mutation", "internal/wire"},
+	{"internal/mutation", "internal/ration", "internal/wire"},
 	{"version", "ring", "quorum", "fault", "internal/history"},
 	{"ring/layouts"}, // which layouts of package ring count: a protocol of its own above it
 	{"store", "cluster", "transport", "internal/check"},

@@ -5,28 +5,19 @@ import (
 	"context"
 	"log"
 	"log/slog"
-	"sync"
 	"time"
+
+	"github.com/quorate/quorate/internal/ration"
 )
 
 // limiter lets one event through per interval.
-type limiter struct {
-	every time.Duration
-	mu    sync.Mutex
-	last  time.Time
-}
+type limiter struct{ *ration.Ration }
 
-func newLimiter(every time.Duration) *limiter { return &limiter{every: every} }
+func newLimiter(every time.Duration) *limiter { return &limiter{ration.New(every)} }
 
 func (l *limiter) allow() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	now := time.Now()
-	if !l.last.IsZero() && now.Sub(l.last) < l.every {
-		return false
-	}
-	l.last = now
-	return true
+	_, ok := l.Take(time.Now())
+	return ok
 }
 
 // memberlistLogger turns memberlist's log lines into slog records, one level below what memberlist thinks of them: a peer that

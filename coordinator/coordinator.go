@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/quorate/quorate/internal/ration"
 	"github.com/quorate/quorate/ring"
 	"github.com/quorate/quorate/ring/layouts"
 	"github.com/quorate/quorate/store"
@@ -146,12 +147,19 @@ type Coordinator struct {
 	drain  atomic.Bool
 	Stats  Stats
 
+	// unsynced and storeErrs bound what the log is told of a disk that is dead: every write fails on it.
+	unsynced, storeErrs *ration.Ration
+
 	ownReads atomic.Int64 // that wait for the store, or for its disk
 }
 
+// logPause is between two lines about one kind of failure.
+const logPause = time.Second
+
 // New returns a Coordinator. It starts no goroutine.
 func New(cfg Config, s Store, send Sender, m Membership, hlc *version.HLC, log *slog.Logger) *Coordinator {
-	c := &Coordinator{cfg: cfg, store: s, send: send, member: m, hlc: hlc, log: log, missed: newMissed(cfg.MaxMissed), pace: newPace(cfg.Inline)}
+	c := &Coordinator{cfg: cfg, store: s, send: send, member: m, hlc: hlc, log: log, missed: newMissed(cfg.MaxMissed), pace: newPace(cfg.Inline),
+		unsynced: ration.New(logPause), storeErrs: ration.New(logPause)}
 	c.hedges.parts.Store(hedgeShare * hedgeBurst)
 	return c
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/quorate/quorate/internal/mutation"
+	"github.com/quorate/quorate/internal/ration"
 	"github.com/quorate/quorate/quorum"
 	"github.com/quorate/quorate/ring"
 	"github.com/quorate/quorate/store"
@@ -104,7 +105,7 @@ func (c *Coordinator) tooLate(w *writing) *Error {
 func (c *Coordinator) storeFailed(w *writing, err error) *Error {
 	switch {
 	case errors.Is(err, errUnsynced):
-		c.log.Error("a write was made and could not be synced", "bucket", w.key.Bucket, "key", w.key.Key, "err", err)
+		c.logWrite(c.unsynced, "a write was made and could not be synced", w, err)
 		return c.fail(w, QuorumTimeout, "this node's disk failed before the write was durable; it may be seen later")
 	case errors.Is(err, errTooLate):
 		return c.tooLate(w)
@@ -125,8 +126,14 @@ func (c *Coordinator) storeFailed(w *writing, err error) *Error {
 	case errors.Is(err, store.ErrClosed):
 		return c.fail(w, Draining, "this node is shutting down")
 	}
-	c.log.Error("a write failed in the store", "bucket", w.key.Bucket, "key", w.key.Key, "err", err)
+	c.logWrite(c.storeErrs, "a write failed in the store", w, err)
 	e := c.fail(w, Overloaded, "this node's store failed and is being reopened")
 	e.RetryAfter = retrySoon
 	return e
+}
+
+func (c *Coordinator) logWrite(of *ration.Ration, what string, w *writing, err error) {
+	if left, ok := of.Take(time.Now()); ok {
+		c.log.Error(what, "bucket", w.key.Bucket, "key", w.key.Key, "err", err, "left_out", left)
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/cockroachdb/pebble/v2"
@@ -174,12 +175,14 @@ func (k Key) clone() Key {
 	return Key{Partition: k.Partition, Bucket: strings.Clone(k.Bucket), Key: strings.Clone(k.Key)}
 }
 
-// readError tells damage from a disk that does not answer, and reports the first.
+// readError tells damage from a disk that does not answer, and reports the first: by its text, as Pebble's errors bring their stacks along.
 func (e *epoch) readError(k Key, err error) error {
 	if !errors.Is(err, ErrCorrupt) && !pebble.IsCorruptionError(err) {
 		return diskError(fmt.Sprintf("read %q of bucket %q", k.Key, k.Bucket), err)
 	}
 	e.stats.corrupt.Add(1)
-	e.opts.Logger.Error("store: a record is damaged", "partition", k.Partition, "bucket", k.Bucket, "key", k.Key, "err", err)
+	if left, ok := e.stats.damagedRecord.Take(time.Now()); ok {
+		e.opts.Logger.Error("store: a record is damaged", "partition", k.Partition, "bucket", k.Bucket, "key", k.Key, "err", err.Error(), "left_out", left)
+	}
 	return fmt.Errorf("%w: key %q of bucket %q: %w", ErrCorrupt, k.Key, k.Bucket, err)
 }

@@ -241,7 +241,9 @@ func pebbleOptions(o *Options, g *gate, stats *counters, lock *pebble.Lock, unsy
 		TableCreated: func(info pebble.TableCreateInfo) { pauseCompaction(info.Reason, time.Unix(0, failed.Load())) },
 		DataCorruption: func(info pebble.DataCorruptionInfo) {
 			stats.corrupt.Add(1)
-			o.Logger.Error("store: damaged table", "detail", info.String())
+			if left, ok := stats.damagedTable.Take(time.Now()); ok {
+				o.Logger.Error("store: a table is damaged", "path", info.Path, "err", info.Details.Error(), "left_out", left)
+			}
 		},
 		WriteStallBegin: func(info pebble.WriteStallBeginInfo) {
 			stats.stalls.Add(1)

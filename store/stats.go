@@ -1,11 +1,20 @@
 package store
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/quorate/quorate/internal/ration"
+)
 
 // counters are kept over all epochs.
 type counters struct {
 	commits, written, corrupt, failures, background, stalls, crowded atomic.Uint64
+	// Each read of damaged data finds it anew; the log is told of a record and of a table once in logPause.
+	damagedRecord, damagedTable *ration.Ration
 }
+
+const logPause = time.Second
 
 // Stats is a snapshot of the store's counters and sizes.
 type Stats struct {

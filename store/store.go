@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/quorate/quorate/internal/ration"
 	"github.com/quorate/quorate/ring"
 	"github.com/quorate/quorate/version"
 )
@@ -39,7 +40,8 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{opts: o, lock: lock, quit: make(chan struct{}), done: make(chan struct{})}
+	s := &Store{opts: o, lock: lock, quit: make(chan struct{}), done: make(chan struct{}),
+		stats: counters{damagedRecord: ration.New(logPause), damagedTable: ration.New(logPause)}}
 	e, err := s.openEpoch()
 	if err != nil {
 		_ = lock.Close()

@@ -1,12 +1,16 @@
 package store
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/quorate/quorate/version"
@@ -78,4 +82,42 @@ func TestDamagedBlock(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestLinesOfDamage: however often damaged data is read, the log gets one line a second of each kind, with the number of those left out and without stacks.
+func TestLinesOfDamage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		o := testOptions(vfs.NewMem())
+		o.Partitions, o.Logger = 1, slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelWarn}))
+		s := mustOpen(t, o)
+		bad := keyOf("bad", 1)
+		mustUpdate(t, s, bad, 3, put(version.LWW, strings.Repeat("-", 5000)+"here", nil, nil))
+		flush(s)
+		mustClose(t, s)
+		flipBit(t, o.FS, o.Dir, "here")
+		s = mustOpen(t, o)
+		defer mustClose(t, s)
+		read := func() []string {
+			out.Reset()
+			for range 100 {
+				if _, err := s.Get(bad); !errors.Is(err, ErrCorrupt) {
+					t.Fatalf("get: %v, want %v", err, ErrCorrupt)
+				}
+			}
+			return strings.Split(strings.TrimSpace(out.String()), "\n")
+		}
+		for _, left := range []string{"left_out=0", "left_out=99"} {
+			lines := read()
+			if len(lines) != 2 {
+				t.Fatalf("%d lines, want one of the record and one of the table", len(lines))
+			}
+			for _, line := range lines {
+				if !strings.Contains(line, left) || len(line) > 500 {
+					t.Errorf("want %s, and no stack: %s", left, line)
+				}
+			}
+			time.Sleep(time.Second) // virtual
+		}
+	})
 }
