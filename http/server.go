@@ -170,7 +170,7 @@ func (s *Server) Drain() {
 	s.server.SetKeepAlivesEnabled(false)
 }
 
-// Close drains, waits for requests at work until ctx ends, and then cuts what is left.
+// Close drains, refuses new connections, waits for requests at work until ctx ends, and then cuts what is left.
 func (s *Server) Close(ctx context.Context) error {
 	s.Drain()
 	if s.done == nil {

@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -253,4 +254,27 @@ func tablesFail(t *testing.T, mend bool) {
 	s = mustOpen(t, o)
 	wantValues(t, s, k, "one")
 	mustClose(t, s)
+}
+
+// TestOpenOnAFullDisk: a store is not opened on a disk without any room, and the error says what to do.
+func TestOpenOnAFullDisk(t *testing.T) {
+	var full atomic.Bool
+	o := testOptions(errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if full.Load() && op.Kind == errorfs.OpFileWrite {
+			return syscall.ENOSPC
+		}
+		return nil
+	})))
+	s := mustOpen(t, o)
+	k := keyOf("k", 4)
+	mustWait(t, mustUpdate(t, s, k, 3, put(version.LWW, "one", nil, nil)).Commit)
+	mustClose(t, s)
+	full.Store(true)
+	if _, err := Open(o); !errors.Is(err, ErrNoSpace) || !strings.Contains(err.Error(), "make room") {
+		t.Fatalf("open: %v, want %v and what to do", err, ErrNoSpace)
+	}
+	full.Store(false)
+	s = mustOpen(t, o)
+	defer mustClose(t, s)
+	wantValues(t, s, k, "one")
 }

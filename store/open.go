@@ -30,6 +30,9 @@ func lockDir(o *Options) (*pebble.Lock, error) {
 	}
 	if err := probe(o); err != nil {
 		_ = lock.Close()
+		if errors.Is(err, ErrNoSpace) {
+			return nil, fmt.Errorf("%w; nothing is lost: make room there, and start again", err)
+		}
 		return nil, err
 	}
 	return lock, nil
