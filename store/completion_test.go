@@ -97,6 +97,7 @@ func TestThenAndTheEnd(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var disk heldLog
 				s := disk.store(t)
+				synctest.Wait() // Pebble's look at its tables takes the lock under which Close will wait for the log, and a lock is not waited for in virtual time
 				disk.armed.Store(true)
 				disk.fails.Store(fails)
 				const n = 20
