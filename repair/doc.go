@@ -132,7 +132,8 @@
 //     snapshot that X's clock lacks are merged and on X's disk. A clock may have forgotten dots of live versions (Vector.Limit). So where X has still to report, Y tells in a comparison,
 //     of each actor of which its clock forgot some, all dots up to the highest of them (store.SyncedBound): who covers these lacks nothing that is live at Y. Who does not asks Y's log, which
 //     has an entry for each live version, even if it covers the snapshot's clock; and that clock alone is adopted. Y knows by its own view that X has still to report: the digests are the
-//     same, and nobody knows of more reports of X than X does. Nothing waits for Y's clock, which may never be whole again: the exchange counts. TestReportsNothingThatAClockForgot. That Y's clock is adopted is not asked for: it is not if Y does not hold the partition itself. A refused record makes
+//     same, and nobody knows of more reports of X than X does. Nothing waits for Y's clock, which may never be whole again: the exchange counts. TestReportsNothingThatAClockForgot. While X
+//     waits for others before it reports, it opens an exchange with such a Y each cycle in vain: what Y tells is never covered. That Y's clock is adopted is not asked for: it is not if Y does not hold the partition itself. A refused record makes
 //     the partition incomplete. What is complete counts at once: a round that fails later takes nothing back. TestAllGaining, TestJoinCrashes.
 //  24. The ledger is of one top layout. It begins anew when the top is another one, and when a layout is live that was not known when it began: what was exchanged then
 //     may have passed by writes under that. It is kept in memory; reports are on the disk before others hear of them, and after a crash everything else is compared
@@ -162,9 +163,9 @@
 //     F's clock is told with the dots of live versions that it forgot (Vector.Limit), to the receiver's look and as what the exchange is of. TestShowBeforeDrop,
 //     TestShowsWhatTheClockForgot, TestLeave. Mutation drop-before-exchange.
 //  27. Decided and dropped under one view: Door.Alone holds off another view until the drop is on the disk, and under this one nobody writes to the set. A clock that has
-//     grown since it was shown stops the drop. So what is regained under a newer view cannot be dropped for an older one's sake; it is dropped before, wholly, and fetched anew: the
+//     grown since it was shown, what it has forgotten included, stops the drop. So what is regained under a newer view cannot be dropped for an older one's sake; it is dropped before, wholly, and fetched anew: the
 //     clock goes with the data. Enter would not do: under the newer view writes may be let in while the older one's last operation still runs.
-//     TestDropUnderAnotherView, TestRegained.
+//     TestDropUnderAnotherView, TestRegained, TestDropsNothingThatAClockForgot.
 //  28. What rests on a record that was here outlives no drop. Exchanges end with their digest (7); what was fetched of a former owner is forgotten with it; and of a partition of which
 //     something was dropped since this process began, no dots of fallbacks are adopted (17): what this node confirmed to the fallback may be gone. TestDropUnderAnotherView.
 //  29. Hand-offs stay: they are the Deliverer's, and go to the owners of the live layouts. A member that leaves may go when Dropped says so and Deliverer.Kept is 0.

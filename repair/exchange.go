@@ -221,7 +221,7 @@ func (x *Exchanger) pages(ctx context.Context, o *Ownership, e *exchange, first 
 		before := e.fetched.records
 		err = x.turn(o, e, &p)
 		x.count(e.fetched.records-before, len(body))
-		if err == nil && !x.paced(ctx, o.Self, e.peer, p.Pressure, len(body)) {
+		if err == nil && !x.paced(ctx, e.peer, p.Pressure, len(body)) {
 			err = ctx.Err()
 		}
 		if p.Last {

@@ -297,16 +297,18 @@ func (x *Exchanger) pressure() uint32 {
 	return x.latency.Pressure(now, now.Sub(time.Unix(0, x.worked.Load())) > restTime)
 }
 
-// paced waits until so many bytes that were fetched or sent are paid for, after the peer's word on its pressure; false if ctx ended.
-func (x *Exchanger) paced(ctx context.Context, self, peer ring.ID, pressure uint32, bytes int) bool {
-	// Half as long as the peer remembers the exchange at most; what is owed then, the next pages wait for.
-	for latest := time.Now().Add(x.cfg.Idle / 2); ; {
-		now := time.Now()
-		x.pacer.hear(now, peer, pressure)
-		x.pacer.hear(now, self, x.pressure())
-		pause := x.pacer.pause(now, bytes)
-		if !sleep(ctx, min(pause, paceWindow)) || pause <= paceWindow || now.After(latest) {
-			return ctx.Err() == nil
+// paced waits until so many bytes that were fetched or sent are paid for, after the peer's word on its pressure; false if ctx ended. pacer.begin or page comes first.
+func (x *Exchanger) paced(ctx context.Context, peer ring.ID, pressure uint32, bytes int) bool {
+	begun := time.Now()
+	x.pacer.hear(begun, peer, pressure)
+	for now := begun; ; now = time.Now() {
+		pause := x.pacer.pause(now, x.pressure(), bytes)
+		if !sleep(ctx, min(pause, paceWindow)) {
+			return false
+		}
+		// Half as long as the peer remembers the exchange at most: what is owed then, the next pages wait for.
+		if pause <= paceWindow || now.Sub(begun) > x.cfg.Idle/2 {
+			return true
 		}
 		bytes = 0 // after each window the rate may be another one
 	}

@@ -142,6 +142,48 @@ func reportsWhatAClockForgot(t *testing.T, w *world, run func(), filled bool) {
 	}
 }
 
+// TestDropsNothingThatAClockForgot: a version reaches a leaver after it has looked at what it is about to drop, and its clock forgets the dot at once. The drop is off, and
+// another owner gets the version first. In turn before each of the nine messages in which three partitions are shown to three owners.
+func TestDropsNothingThatAClockForgot(t *testing.T) {
+	for nth := 1; nth <= 9; nth++ {
+		inWorld(t, 4, DefaultExchangeConfig(), func(t *testing.T, w *world, run func()) {
+			leaver := w.nodes[3]
+			w.scatter(w.nodes[:4], w.nodes...)
+			shows, given := 0, ""
+			w.early = func(from, _ ring.ID, kind transport.Kind) {
+				if kind != KindShow || from != leaver.id {
+					return
+				}
+				if shows++; shows != nth {
+					return
+				}
+				for i := 0; w.keyOf(given).Partition != 0 || i == 0; i++ {
+					given = fmt.Sprint("given", i)
+				}
+				d := version.Dot{Actor: scatterer, Counter: 10_000}
+				w.give(given, d, leaver)
+				if clock := leaver.store.Clock(0); clock.Covers(d) {
+					t.Error("the clock forgot nothing")
+				}
+			}
+			run()
+			w.nodes[1].propose(rowOf(4, layouts.Leaves))
+			await(t, "the drop", func() error {
+				if err := w.whole(w.nodes[:3]...); err != nil || leaver.x.Dropped() {
+					return err
+				}
+				return fmt.Errorf("the leaver still holds something: %+v", leaver.x.Progress())
+			})
+			if shows < nth {
+				t.Fatalf("%d shows", shows)
+			}
+			if r, err := w.nodes[0].store.Get(w.keyOf(given)); err != nil || len(r.Versions) != 1 {
+				t.Errorf("given before show %d: %v, %v", nth, r, err)
+			}
+		})
+	}
+}
+
 // vouches reports whether a node's clock of partition 0 shows all that is there.
 func (n *testNode) vouches() bool {
 	bound, err := n.store.SyncedBound(0)

@@ -189,13 +189,26 @@ func (x *Exchanger) showAll(ctx context.Context, o *Ownership) error {
 
 // describe finds out what there is of a relic.
 func (x *Exchanger) describe(r *relic) error {
-	snap, err := x.store.Snapshot(r.partition)
-	if err != nil {
-		return err
-	}
-	clock, err := unlimited(snap, r.partition)
+	clock, err := x.has(r.partition)
 	r.clock = r.of(clock)
-	return errors.Join(err, snap.Close())
+	return err
+}
+
+// has is a partition's synced clock, with the dots of live versions that it has forgotten.
+func (x *Exchanger) has(p ring.Partition) (version.Vector, error) {
+	clock, err := x.store.SyncedClock(p)
+	if err != nil {
+		return clock, err
+	}
+	if bound, err := x.store.SyncedBound(p); err != nil || bound.Equal(clock) {
+		return clock, err
+	}
+	snap, err := x.store.Snapshot(p)
+	if err != nil {
+		return version.Vector{}, err
+	}
+	clock, err = unlimited(snap, p)
+	return clock, errors.Join(err, snap.Close())
 }
 
 // unlimited is a snapshot's clock with the dots of live versions that it has forgotten (Vector.Limit): by the clock alone, nobody would miss what is about to be dropped.
@@ -264,11 +277,16 @@ func (x *Exchanger) showTo(ctx context.Context, o *Ownership, id ring.ID, relics
 	return send()
 }
 
-// dropRest times as long as the drop of a partition took, the node rests after it: nobody waits for the space, and clients wait for the processor and the disk.
-const dropRest = 4
+// dropRest times as long as the drop of a partition took, a node that stays rests after it, but no longer than longestRest: nobody waits for the space, and clients wait for the
+// processor and the disk.
+const (
+	dropRest    = 4
+	longestRest = time.Second
+)
 
 // dropAll drops the relics that may be dropped, and returns the others.
 func (x *Exchanger) dropAll(ctx context.Context, o *Ownership, relics []*relic) (left []*relic, err error) {
+	stays := slices.Contains(o.Rings.Owners(), o.Self)
 	for _, r := range relics {
 		if !r.mayDrop(o.Rings, o.Self) {
 			left = append(left, r)
@@ -279,8 +297,9 @@ func (x *Exchanger) dropAll(ctx context.Context, o *Ownership, relics []*relic) 
 		err = errors.Join(err, failure)
 		if !done {
 			left = append(left, r)
+		} else if stays {
+			sleep(ctx, min(dropRest*time.Since(begun), longestRest)) // an ended ctx ends what follows
 		}
-		sleep(ctx, dropRest*time.Since(begun)) // an ended ctx ends what follows
 	}
 	if n := len(relics) - len(left); n > 0 {
 		x.log.Info("dropped what this node owns no more, and others hold", "partitions", n, "left", len(left))
@@ -294,7 +313,7 @@ func (x *Exchanger) drop(ctx context.Context, digest uint64, r *relic) (done boo
 	defer cancel()
 	fence := x.door.Alone(ctx, digest, func() {
 		var clock version.Vector
-		if clock, err = x.store.SyncedClock(r.partition); err != nil || !r.clock.CoversAll(r.of(clock)) {
+		if clock, err = x.has(r.partition); err != nil || !r.clock.CoversAll(r.of(clock)) {
 			return
 		}
 		x.log.Debug("dropping what this node owns no more", "partition", r.partition, "view", digest)

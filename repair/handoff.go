@@ -255,6 +255,7 @@ func (r *trip) deliver(ctx context.Context, p ring.Partition, batch []store.Hand
 	for i, h := range batch {
 		m.Records[i] = handed{h.Key.Bucket, h.Key.Key, h.Record}
 	}
+	r.d.x.pacer.begin(time.Now())
 	answer, bytes, err := r.give(ctx, &m)
 	if err != nil {
 		return err
@@ -274,7 +275,7 @@ func (r *trip) deliver(ctx context.Context, p ring.Partition, batch []store.Hand
 	s.Refused.Add(int64(len(answer.Refused)))
 	s.Bytes.Add(int64(bytes))
 	r.d.x.busy()
-	if !r.d.x.paced(ctx, r.o.Self, r.id, answer.Pressure, bytes) {
+	if !r.d.x.paced(ctx, r.id, answer.Pressure, bytes) {
 		return ctx.Err()
 	}
 	return nil

@@ -64,62 +64,72 @@ func (p pace) page() int { return max(leastPage, int(min(p, paceTop)*pagePeriod/
 type pacer struct {
 	mu    sync.Mutex
 	rate  pace
-	step  time.Time // the latest of its steps
-	owed  float64   // bytes that were fetched and, at
-	paid  time.Time // this moment, were not paid for yet
-	heard map[ring.ID]said
+	step  time.Time        // the latest of its steps
+	owed  float64          // bytes that were fetched and, at
+	paid  time.Time        // this moment, were not paid for yet
+	heard map[ring.ID]said // of the peers fetched from since the last rest
 }
 
-// said is the pressure at a node, and when it was heard of.
+// said is the pressure at a peer, and when it was heard of.
 type said struct {
 	pressure uint32
 	at       time.Time
 }
 
-// hear notes how slow client requests are at a node.
+// begin is to be called before each page or batch: after a rest nobody knows any more what clients will feel.
+func (p *pacer) begin(now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.startAnew(now)
+}
+
+// startAnew forgets all if nothing was fetched, or waited for, of late. The caller holds mu.
+func (p *pacer) startAnew(now time.Time) {
+	if now.Sub(p.paid) >= paceMemory {
+		p.rate, p.step, p.owed, p.paid, p.heard = paceFloor, now, 0, now, map[ring.ID]said{}
+	}
+}
+
+// hear notes how slow client requests are at a peer, when a page has come from it.
 func (p *pacer) hear(now time.Time, from ring.ID, pressure uint32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.heard == nil {
-		p.heard = map[ring.ID]said{}
-	}
 	p.heard[from] = said{pressure, now}
 }
 
-// pressure is the most that was heard of late: a page from a node without clients does not make up for one from a node whose clients wait. Whoever was not
-// heard of for so long is forgotten. The caller holds mu.
-func (p *pacer) pressure(now time.Time) (most uint32) {
+// pressure is the most of this node's own and what was heard of late: a page from a node without clients does not make up for one from a node whose clients wait. known says
+// that any peer was heard of late; the others are forgotten. The caller holds mu.
+func (p *pacer) pressure(now time.Time, own uint32) (most uint32, known bool) {
+	most = own
 	for id, s := range p.heard {
 		if now.Sub(s.at) > paceMemory {
 			delete(p.heard, id)
 			continue
 		}
-		most = max(most, s.pressure)
+		most, known = max(most, s.pressure), true
 	}
-	return most
+	return most, known
 }
 
-// page is how many bytes to fetch at once now.
+// page is how many bytes to fetch at once now. It begins.
 func (p *pacer) page(now time.Time) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if now.Sub(p.step) >= paceMemory {
-		return pace(paceFloor).page()
-	}
+	p.startAnew(now)
 	return p.rate.page()
 }
 
-// pause is how long to wait, at the present rate, before fetching on after a page of so many bytes.
-func (p *pacer) pause(now time.Time, bytes int) time.Duration {
+// pause is how long to wait, at the present rate, before fetching on after a page of so many bytes. own is the pressure here. As long as no peer is heard of, the rate does not grow.
+func (p *pacer) pause(now time.Time, own uint32, bytes int) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.owed = max(0, p.owed-float64(p.rate)*now.Sub(p.paid).Seconds())
 	p.paid = now
-	switch since := now.Sub(p.step); {
-	case since >= paceMemory: // it begins, or has rested: nobody knows yet what clients will feel
-		p.rate, p.step = paceFloor, now
-	case since >= paceWindow:
-		p.rate, p.step = p.rate.next(p.pressure(now)), now
+	if now.Sub(p.step) >= paceWindow {
+		p.step = now
+		if most, known := p.pressure(now, own); known || most > tooSlow {
+			p.rate = p.rate.next(most)
+		}
 	}
 	p.owed += float64(bytes)
 	return p.rate.after(p.owed)

@@ -42,49 +42,89 @@ func TestPace(t *testing.T) {
 func TestPacerStepsOnceAWindow(t *testing.T) {
 	var p pacer
 	now := time.Unix(1000, 0)
+	p.begin(now)
 	hear := func(pressure uint32) { p.hear(now, ring.ID{1}, pressure) }
 	hear(100)
-	if d := p.pause(now, paceFloor/4); d != time.Second/4 {
+	if d := p.pause(now, 0, paceFloor/4); d != time.Second/4 {
 		t.Errorf("a quarter of a second at the first rate: %v", d)
 	}
 	now = now.Add(paceWindow)
 	hear(100)
-	p.pause(now, 0)
+	p.pause(now, 0, 0)
 	now = now.Add(paceWindow - 1)
 	for range 5 {
 		hear(1000)
-		p.pause(now, 0)
+		p.pause(now, 0, 0)
 	}
 	const second = paceFloor + paceStep
 	if p.rate != second {
 		t.Errorf("the rate moved within a window: %.0f", p.rate)
 	}
-	p.pause(now, second/4)
-	if d := p.pause(now, second/4); d != time.Second/2 {
+	p.pause(now, 0, second/4)
+	if d := p.pause(now, 0, second/4); d != time.Second/2 {
 		t.Errorf("a second page at the same moment: %v", d)
 	}
 	now = now.Add(1)
-	if p.pause(now, 0); p.rate != paceFloor {
+	if p.pause(now, 0, 0); p.rate != paceFloor {
 		t.Errorf("after a slow window: %.0f", p.rate)
 	}
 }
 
-// TestPacerBeginsSlowly: before anything is known of the clients the rate is the least, also after a rest, and there is soon no limit where none are.
+// TestPacerBeginsSlowly: before anything is known of the clients the rate is the least, also after a rest; where none are there is soon no limit, however slowly the pages come.
 func TestPacerBeginsSlowly(t *testing.T) {
+	for _, trip := range []time.Duration{time.Millisecond, paceWindow, 3 * paceMemory} {
+		var p pacer
+		now := time.Unix(1000, 0)
+		for range 2 {
+			if p.begin(now); p.rate != paceFloor {
+				t.Errorf("at the beginning: %.0f", p.rate)
+			}
+			steps := 9 * max(1, int(paceWindow/trip))
+			for range steps {
+				p.begin(now)
+				now = now.Add(trip)
+				p.hear(now, ring.ID{1}, 0)
+				p.pause(now, 0, 0)
+			}
+			if d := p.pause(now, 0, 1<<30); p.rate != paceTop || d != 0 {
+				t.Errorf("pages of %v: after nine windows without clients: %.0f, a pause of %v", trip, p.rate, d)
+			}
+			now = now.Add(paceMemory)
+		}
+	}
+}
+
+// TestPacerHearsAll: what counts is the node whose clients are slowest, also between the pages of others, until it was not heard of for a while. Then nothing is known: the rate
+// stays, unless this node's own clients wait.
+func TestPacerHearsAll(t *testing.T) {
 	var p pacer
 	now := time.Unix(1000, 0)
-	for range 2 {
-		if p.pause(now, 0); p.rate != paceFloor {
-			t.Errorf("at the beginning: %.0f", p.rate)
+	p.begin(now)
+	p.hear(now, ring.ID{1}, 300)
+	p.hear(now, ring.ID{2}, 0)
+	p.hear(now, ring.ID{3}, 100)
+	for _, c := range []struct {
+		after time.Duration
+		own   uint32
+		want  uint32
+		known bool
+	}{{0, 0, 300, true}, {paceMemory, 400, 400, true}, {paceMemory + 1, 200, 200, false}} {
+		if got, known := p.pressure(now.Add(c.after), c.own); got != c.want || known != c.known {
+			t.Errorf("after %v: %d, %v; want %d, %v", c.after, got, known, c.want, c.known)
 		}
-		for range 9 {
-			now = now.Add(paceWindow)
-			p.pause(now, 0)
+	}
+	if len(p.heard) != 0 {
+		t.Errorf("%d nodes are remembered for ever", len(p.heard))
+	}
+	p.rate = 8 << 20
+	for _, c := range []struct {
+		own  uint32
+		want pace
+	}{{0, 8 << 20}, {100, 8 << 20}, {2 * tooSlow, 4 << 20}} {
+		now = now.Add(paceWindow)
+		if p.pause(now, c.own, 0); p.rate != c.want {
+			t.Errorf("nobody is heard of, %d %% here: %.0f, want %.0f", c.own, p.rate, c.want)
 		}
-		if d := p.pause(now, 1<<30); p.rate != paceTop || d != 0 {
-			t.Errorf("nine windows without clients: %.0f, a pause of %v", p.rate, d)
-		}
-		now = now.Add(paceMemory)
 	}
 }
 
@@ -98,26 +138,6 @@ func TestPages(t *testing.T) {
 	var p pacer
 	if got := p.page(time.Unix(1000, 0)); got != pace(paceFloor).page() {
 		t.Errorf("the first page is to have %d bytes", got)
-	}
-}
-
-// TestPacerHearsAll: what counts is the node whose clients are slowest, also between the pages of others, until it was not heard of for a while.
-func TestPacerHearsAll(t *testing.T) {
-	var p pacer
-	now := time.Unix(1000, 0)
-	p.hear(now, ring.ID{1}, 300)
-	p.hear(now, ring.ID{2}, 0)
-	p.hear(now, ring.ID{3}, 100)
-	for _, c := range []struct {
-		after time.Duration
-		want  uint32
-	}{{0, 300}, {paceMemory, 300}, {paceMemory + 1, 0}} {
-		if got := p.pressure(now.Add(c.after)); got != c.want {
-			t.Errorf("after %v: %d, want %d", c.after, got, c.want)
-		}
-	}
-	if len(p.heard) != 0 {
-		t.Errorf("%d nodes are remembered for ever", len(p.heard))
 	}
 }
 
