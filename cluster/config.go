@@ -115,7 +115,7 @@ type Timing struct {
 	Grace time.Duration
 	// Recall is how long a node without a table whose --join names nobody but itself waits for members that know it before it founds a cluster: it may be the one that all
 	// others name, and have lost its disk. Who misses it joins its address again within 1.3 Rejoin, and who does not miss it yet pings it every Probe and is asked within
-	// 1.3 RejoinSoon: at most 3.9 s, and the rest is for answers.
+	// 1.3 RejoinSoon: at most 3.9 s, and the rest is for answers. Until then it grants nobody a vote for a founding either.
 	Recall time.Duration
 	// Turn is how much later each further candidate proposes when the ones before it do not get the founding done.
 	Turn time.Duration

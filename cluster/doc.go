@@ -22,9 +22,10 @@
 // start's addresses before any answer or gossip shows them. The layouts are saved before the table, which only mirrors them, so a crash between the two loses nothing that
 // counts. (TestRingsShowNothingUnsaved, TestNothingIsToldThatIsNotSaved, TestCrashAtEachSave)
 //
-// 2. A node without --join and without a table founds a cluster of one at once. One whose --join names nobody but itself waits for Timing.Recall first: it may be the seed that
-// all others name, with a lost disk, and who knows it joins its address again within that time, or pings it and is asked for what it knows. So it founds a second cluster only if for
-// that long nobody who knows the first one reaches it. (TestWipedSeedFoundsNoOther, TestSeedThatNobodyKnows) A node with a table resumes it and is ready at
+// 2. A node without --join and without a table founds a cluster of one at once. One whose --join names nobody but itself waits for Timing.Recall first, from when it knows
+// that, and until then proposes no founding and grants no vote: it may be the seed that all others name, with a lost disk, and who knows it joins its address again within that time, or
+// pings it and is asked for what it knows. So it founds a second cluster, or helps empty nodes that name it to one, only if for that long nobody who knows the first one reaches it.
+// (TestWipedSeedFoundsNoOther, TestWipedSeedWithoutItsName, TestSeedThatNobodyKnows, TestSeedThatOthersName, TestSeedWhoseNameComesLate) A node with a table resumes it and is ready at
 // once, cut off or not. What counts is what was saved, not the directory: a node that crashed before it had a table or layouts starts over. A table without layouts is
 // of an older version: its owners are the first layout. (TestTableWithoutLayouts)
 //

@@ -22,7 +22,7 @@ type foundView struct {
 	self     sighting
 	size     int        // distinct members that --join names, this one included
 	answered []sighting // those of them that answered lately, this one included
-	since    time.Time  // when so many as now had answered first
+	since    time.Time  // when so many of so many as now had answered first
 	retry    time.Time  // no proposal before this: the last one failed
 	now      time.Time
 	timing   Timing
@@ -31,8 +31,13 @@ type foundView struct {
 // alone reports whether --join names nobody but this node.
 func (v foundView) alone() bool { return v.size == 1 }
 
-// mayPropose decides whether this node proposes a founding now; if not, why, for people. It is about politeness only:
-// what keeps two foundings apart is the vote.
+// recalls reports whether this node still waits for members that know it: until it has, it takes no part in a founding, neither its own nor another's.
+func (v foundView) recalls() bool {
+	return v.alone() && v.now.Before(v.since.Add(v.timing.Recall))
+}
+
+// mayPropose decides whether this node proposes a founding now; if not, why, for people. But for recalls, which
+// voters heed too, it is about politeness only: what keeps two foundings apart is the vote.
 func mayPropose(v foundView) (bool, string) {
 	answered := slices.Clone(v.answered)
 	slices.SortFunc(answered, func(a, b sighting) int {
@@ -52,7 +57,7 @@ func mayPropose(v foundView) (bool, string) {
 	if 2*len(answered) <= v.size {
 		return false, fmt.Sprintf("%d of the %d members that --join names have answered, more than half are needed", len(answered), v.size)
 	}
-	if v.alone() && v.now.Before(v.since.Add(v.timing.Recall)) {
+	if v.recalls() {
 		return false, "waiting for members that know this node, before founding a cluster"
 	}
 	due := v.since.Add(time.Duration(rank) * v.timing.Turn)

@@ -15,14 +15,36 @@ const answerTTL = 3 * time.Second
 // founder is the driver of this node's part in a founding: as proposer in stepFounding, called by the membership goroutine
 // alone, and as voter in handleVote.
 type founder struct {
-	since time.Time // when the number of those who answered last changed
-	count int
-	alone bool // and the log says so
+	alone bool // the log says that --join names nobody but this node
 	retry time.Time
 	round uint64 // the highest round seen
 
 	voting sync.Mutex // held over decision and save of a vote
 	vote   vote
+	since  time.Time // when the electorate's size, or the number of those of it who answered, last changed
+	size   int
+	count  int
+}
+
+// attend notes how many there are, and returns since when there have been so many. voting is held.
+func (f *founder) attend(size, count int, now time.Time) time.Time {
+	if size != f.size || count != f.count {
+		f.size, f.count, f.since = size, count, now
+	}
+	return f.since
+}
+
+// foundView returns what a founding depends on now, and who can be asked. founder.voting is held.
+func (c *Cluster) foundView(of electorate, now time.Time) (foundView, []hello) {
+	voters := c.join.recent(now.Add(-answerTTL))
+	v := foundView{
+		self: sighting{ID: c.cfg.ID, Name: c.cfg.Name, Empty: true}, size: of.Size,
+		since: c.found.attend(of.Size, len(voters), now), now: now, timing: c.cfg.Timing,
+	}
+	for _, h := range voters {
+		v.answered = append(v.answered, sighting{ID: h.ID, Name: h.Name, Empty: h.Empty})
+	}
+	return v, voters
 }
 
 // stepFounding brings a node without a table nearer to one.
@@ -31,18 +53,11 @@ func (c *Cluster) stepFounding() {
 		c.setWaiting(c.foundAlone())
 		return
 	}
-	f, now := &c.found, time.Now()
-	voters := c.join.recent(now.Add(-answerTTL))
-	if len(voters) != f.count {
-		f.count, f.since = len(voters), now
-	}
-	v := foundView{
-		self: sighting{ID: c.cfg.ID, Name: c.cfg.Name, Empty: true}, size: c.join.electorate().Size,
-		since: f.since, retry: f.retry, now: now, timing: c.cfg.Timing,
-	}
-	for _, h := range voters {
-		v.answered = append(v.answered, sighting{ID: h.ID, Name: h.Name, Empty: h.Empty})
-	}
+	f := &c.found
+	f.voting.Lock()
+	v, voters := c.foundView(c.join.electorate(), time.Now())
+	f.voting.Unlock()
+	v.retry = f.retry
 	if v.alone() && !f.alone {
 		f.alone = true
 		c.log.Info("waiting for members that know this node, before founding a cluster", "for", c.cfg.Timing.Recall)
@@ -195,7 +210,7 @@ func (c *Cluster) callVoters(voters []hello, kind uint8, req acceptRequest, repl
 	})
 }
 
-// handleVote is the voter's side of both phases.
+// handleVote is the voter's side of both phases. A voter that recalls grants nothing: the cluster that it may have forgotten must not be founded again with its help.
 func (c *Cluster) handleVote(kind uint8, req acceptRequest) (voteReply, error) {
 	f := &c.found
 	f.voting.Lock()
@@ -203,14 +218,18 @@ func (c *Cluster) handleVote(kind uint8, req acceptRequest) (voteReply, error) {
 	if !c.empty() {
 		return voteReply{Knows: c.knows()}, nil
 	}
+	of := c.join.electorate()
+	v, _ := c.foundView(of, time.Now())
 	var next vote
 	var granted bool
-	if kind == KindAccept {
+	switch {
+	case v.recalls():
+	case kind == KindAccept:
 		if _, err := ring.DecodeTable(req.Value); err != nil {
 			return voteReply{}, err
 		}
 		next, granted = f.vote.accept(req.Ballot, req.Value)
-	} else {
+	default:
 		next, granted = f.vote.promise(req.Ballot)
 	}
 	if granted {
@@ -223,7 +242,7 @@ func (c *Cluster) handleVote(kind uint8, req acceptRequest) (voteReply, error) {
 	if err == nil {
 		row, err = row.With(c.cfg.member())
 	}
-	return voteReply{Granted: granted, Vote: f.vote, Row: row, Of: c.join.electorate()}, err
+	return voteReply{Granted: granted, Vote: f.vote, Row: row, Of: of}, err
 }
 
 // tell sends what this node knows to members at once, beside gossip, and waits for their answers.

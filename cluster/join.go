@@ -162,7 +162,7 @@ type rejoinView struct {
 	table  ring.Table
 	live   func(ring.ID) Liveness
 	named  map[string]ring.ID // --join address → who answered there last, zero if nobody did
-	heard  []string           // gossip addresses of who sent a packet to a node whose --join names nobody else
+	heard  []string           // gossip addresses of who sent a packet to a node that nobody else of its --join has answered
 	hungry bool               // the node has no table: it asks every named address again and again
 }
 
@@ -215,10 +215,10 @@ func (c *Cluster) rejoin() {
 	}
 }
 
-// heard returns where those are who know a node that knows nobody: without a table, and with a --join list that names itself alone. Gossip goes on to its address for a while
-// after it has lost its disk.
+// heard returns where those are who know a node that knows nobody: without a table, and with a --join list of which nobody else has answered, because it names itself alone, or
+// does not resolve, or the others are down. Gossip goes on to its address for a while after it has lost its disk.
 func (c *Cluster) heard() []string {
-	if !c.empty() || len(c.cfg.Join) == 0 || c.join.electorate().Size > 1 {
+	if !c.empty() || len(c.cfg.Join) == 0 || len(c.join.electorate().IDs) > 1 {
 		return nil
 	}
 	return c.carrier.heard()

@@ -109,27 +109,97 @@ func TestSeedStyle(t *testing.T) {
 }
 
 // A seed that --join names alone, to itself as to the others, and that lost its disk, goes back to the cluster that knows it, however long it was away: it founds no other, in which it
-// would not know what was written.
+// would not know what was written, and helps no empty newcomer that names it to one.
 func TestWipedSeedFoundsNoOther(t *testing.T) {
-	for _, away := range []time.Duration{0, 300 * time.Millisecond, 2 * time.Second, 4 * time.Second, 6 * time.Second, 7 * time.Second, 9 * time.Second, time.Minute} {
-		inWorld(t, func(w *world) {
-			byChance := func(c *Config) { c.Timing.PushPull = time.Hour } // an exchange with a peer at random may come in time: nothing rests on it
-			var nodes []*node
-			for i := 1; i <= 3; i++ {
-				nodes = append(nodes, w.start(spec{name: nameOf(i), join: listOf(1, 1), with: byChance}))
-			}
-			w.eventually(20*time.Second, "three own", func() bool { return settledOn(3, nodes...) && see(nodes...) })
-			nodes[0].kill()
-			time.Sleep(away)
-			nodes[0] = w.start(spec{name: "n1", join: listOf(1, 1), with: byChance})
-			w.eventually(40*time.Second, "three own again", func() bool {
-				if nodes[0].Table().Founder() == nodes[0].disk.id {
-					w.t.Fatalf("away for %v, it founded a cluster of its own", away)
+	for _, newcomer := range []string{"", "n0", "n4"} { // the order of names is that of proposals
+		for _, away := range []time.Duration{0, 300 * time.Millisecond, 2 * time.Second, 4 * time.Second, 6 * time.Second, 7 * time.Second, 9 * time.Second, time.Minute} {
+			inWorld(t, func(w *world) {
+				byChance := func(c *Config) { c.Timing.PushPull = time.Hour } // an exchange with a peer at random may come in time: nothing rests on it
+				var nodes []*node
+				for i := 1; i <= 3; i++ {
+					nodes = append(nodes, w.start(spec{name: nameOf(i), join: listOf(1, 1), with: byChance}))
 				}
-				return settledOn(3, nodes...)
+				w.eventually(20*time.Second, "three own", func() bool { return settledOn(3, nodes...) && see(nodes...) })
+				founder := nodes[0].Table().Founder()
+				nodes[0].kill()
+				if newcomer != "" {
+					nodes = append(nodes, w.start(spec{name: newcomer, join: listOf(1, 1), with: byChance}))
+				}
+				time.Sleep(away)
+				nodes[0] = w.start(spec{name: "n1", join: listOf(1, 1), with: byChance})
+				w.eventually(40*time.Second, "all own again", func() bool {
+					for _, n := range nodes {
+						if table := n.Table(); table.Len() > 0 && table.Founder() != founder {
+							w.t.Fatalf("away for %v, with newcomer %q: %s is of a second cluster", away, newcomer, n.name)
+						}
+					}
+					return settledOn(len(nodes), nodes...)
+				})
 			})
+		}
+	}
+}
+
+// The first start of a cluster whose members all name one seed, which names nobody but itself: the seed waits for Timing.Recall, and then they found one cluster.
+func TestSeedThatOthersName(t *testing.T) {
+	for _, others := range [][]string{{"n2"}, {"n0"}, {"n0", "n2", "n3"}} {
+		inWorld(t, func(w *world) {
+			nodes := []*node{w.start(spec{name: "n1", join: listOf(1, 1)})}
+			for _, name := range others {
+				nodes = append(nodes, w.start(spec{name: name, join: listOf(1, 1)}))
+			}
+			timing := nodes[0].cfg.Timing
+			w.never(timing.Recall-100*time.Millisecond, "one founds before the seed has waited", func() bool {
+				return slices.ContainsFunc(nodes, func(n *node) bool { return n.Table().Len() > 0 })
+			})
+			w.eventually(timing.Turn, "all are of one cluster", func() bool {
+				return !slices.ContainsFunc(nodes, func(n *node) bool {
+					return n.Table().Len() == 0 || n.Table().Founder() != nodes[0].Table().Founder()
+				})
+			})
+			w.eventually(15*time.Second, "all own", func() bool { return settledOn(len(nodes), nodes...) })
 		})
 	}
+}
+
+// resolveTo makes a host name one address, or none.
+func (w *world) resolveTo(name string, ip string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.hosts, name)
+	if ip != "" {
+		w.hosts[name] = []netip.Addr{netip.MustParseAddr(ip)}
+	}
+}
+
+// A node learns that its --join names nobody but itself when the name resolves: from then on it waits, however long the name did not.
+func TestSeedWhoseNameComesLate(t *testing.T) {
+	inWorld(t, func(w *world) {
+		n := w.start(spec{name: "n1", join: []string{"seed:7946"}})
+		w.never(2*n.cfg.Timing.Recall, "it founds with a name that does not resolve", func() bool { return n.Table().Len() > 0 })
+		w.resolveTo("seed", ipOf(1))
+		w.never(n.cfg.Timing.Recall-100*time.Millisecond, "it founds before it has waited", func() bool { return n.Table().Len() > 0 })
+		w.eventually(2*time.Second, "a cluster of one", func() bool { return settledOn(1, n) })
+	})
+}
+
+// A wiped seed whose own name does not resolve asks those that ping it.
+func TestWipedSeedWithoutItsName(t *testing.T) {
+	inWorld(t, func(w *world) {
+		waits := func(c *Config) { c.Timing.PushPull, c.Timing.Rejoin = time.Hour, time.Hour } // nobody comes to it by himself
+		w.resolveTo("seed", ipOf(1))
+		var nodes []*node
+		for i := 1; i <= 3; i++ {
+			nodes = append(nodes, w.start(spec{name: nameOf(i), join: []string{"seed:7946"}, with: waits}))
+		}
+		w.eventually(20*time.Second, "three own", func() bool { return settledOn(3, nodes...) && see(nodes...) })
+		nodes[0].kill()
+		w.resolveTo("seed", "")
+		time.Sleep(time.Second) // what was being sent to it is lost
+		nodes[0] = w.start(spec{name: "n1", join: []string{"seed:7946"}, with: waits})
+		w.eventually(3*time.Second, "it is told of the cluster", func() bool { return nodes[0].Table().Founder() == nodes[1].Table().Founder() })
+		w.eventually(40*time.Second, "three own again", func() bool { return settledOn(3, nodes...) })
+	})
 }
 
 // A seed that nobody knows founds by itself, after the time in which those who do would have come.

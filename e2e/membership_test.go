@@ -155,8 +155,7 @@ func TestNamesakeWithEmptyDisk(t *testing.T) {
 // TestWipedSeed loses the disk of the node that --join names alone, to itself as to the others, and starts it again at once. It founds no cluster of its own: until it is ready it
 // answers nothing, and then it knows what was written.
 func TestWipedSeed(t *testing.T) {
-	slow(t)
-	t.Parallel()
+	slow(t) // alone: who misses it has 5 s to reach it
 	c := layOut(t, t.TempDir(), 3)
 	seed := c.nodes[0]
 	for _, n := range c.nodes {
