@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -451,19 +452,47 @@ func TestNobodyLeavesForItsDeadFormerSelf(t *testing.T) {
 	})
 }
 
-// Two live nodes of one name that cannot call each other both stay; the first call that is answered decides.
+// Two live nodes of one name that cannot call each other both stay, and the one that would have to go says so once; the first call that is answered decides.
 func TestNamesakesThatCannotBeCalled(t *testing.T) {
 	inWorld(t, func(w *world) {
-		a := w.start(spec{name: "n1"})
-		b := w.start(spec{name: "n1", ip: ipOf(11)})
+		var log lockedBuffer
+		logged := func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) }
+		a := w.start(spec{name: "n1", with: logged})
+		b := w.start(spec{name: "n1", ip: ipOf(11), with: logged})
 		w.loseCalls(KindTable)
 		a.joinOnce(b.GossipAddr())
 		w.eventually(10*time.Second, "both own", func() bool {
 			return a.Rings().Settled() && a.Rings().State().Equal(b.Rings().State()) && a.Rings().Member(b.disk.id) && see(a, b)
 		})
 		w.never(time.Minute, "one leaves on the word of gossip", func() bool { return a.Self().State != ring.Active || b.Self().State != ring.Active })
+		if got := strings.Count(log.String(), "it does not answer: this one stays"); got != 1 {
+			t.Errorf("the doubt is logged %d times", got)
+		}
 		w.loseCalls()
 		w.eventually(20*time.Second, "one of them leaves", func() bool { return settledOn(1, a, b) })
+	})
+}
+
+// Two live nodes of one name that advertise one address cannot be told apart by a call: both stay, and the one that would have to go warns once.
+func TestNamesakesAtOneAddress(t *testing.T) {
+	inWorld(t, func(w *world) {
+		var log lockedBuffer
+		with := func(c *Config) {
+			c.Logger = slog.New(slog.NewTextHandler(&log, nil))
+			c.Advertise.RPC = ipOf(1) + ":7947"
+		}
+		a := w.start(spec{name: "n1", with: with})
+		b := w.start(spec{name: "n1", ip: ipOf(11), with: with})
+		defer a.kill() // the second one took its place in the world's list of addresses
+		if err := b.Learn(a.Knowledge()); err != nil {
+			t.Fatal(err)
+		}
+		a.joinOnce(b.GossipAddr())
+		w.eventually(20*time.Second, "a warning", func() bool { return strings.Contains(log.String(), "advertises the address of this one") })
+		w.never(time.Minute, "one leaves", func() bool { return a.Self().State != ring.Active || b.Self().State != ring.Active })
+		if got := strings.Count(log.String(), "advertises the address of this one"); got != 1 {
+			t.Errorf("warned %d times", got)
+		}
 	})
 }
 

@@ -56,8 +56,10 @@ type Cluster struct {
 	placed       bool      // it owns, or has waited long enough for that
 	silent       ring.ID   // the namesake contended with, and since when it is silent
 	silentSince  time.Time
-	unproved     time.Time // no call to see whether a namesake runs before this: the last one had no answer
-	asked        int       // how often members were asked for the place of a namesake
+	unproved     time.Time       // no call to see whether a namesake runs before this: the last one had no answer
+	called       ring.ID         // the namesake that was called last to see whether it runs
+	noted        map[toward]bool // what was logged of namesakes; it grows with the incarnations of this node's name that the table knows
+	asked        int             // how often members were asked for the place of a namesake
 
 	mu       sync.Mutex
 	waiting  string // why the node is not ready; empty: it is
@@ -88,7 +90,7 @@ func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 	}
 	c := &Cluster{
 		cfg: cfg, log: cfg.Logger, duty: Duty{Timing: cfg.Timing},
-		waiting: "starting", readyCh: make(chan struct{}),
+		noted: make(map[toward]bool), waiting: "starting", readyCh: make(chan struct{}),
 		news: make(chan struct{}, 1), steps: make(chan struct{}, 1), push: make(chan struct{}, 1), out: newOutbox(),
 		foreignTable: newLimiter(time.Minute), saveFailed: newLimiter(time.Second), extraTooLong: newLimiter(time.Minute),
 	}

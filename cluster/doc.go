@@ -60,8 +60,8 @@
 // stops serving (OnReplaced, OnRemoved), also one that was down when that happened, and does not start again once it knows, as one that has left does not. Two incarnations
 // that both own under a name end as one: if both run, the one that placement does not use hands over and leaves; if one is silent, the other takes its place. Leaving is for good, so a
 // node leaves for a namesake only that has itself answered a call of this node's, under its own incarnation and at an address that is not this node's: gossip alone, which
-// may be of a peer that was not there when the namesake died, is no reason. Until then both are members. (TestStandingOf, TestReplacement, TestReplaceNeedsAMember,
-// TestReplaceAsksForAnothersEyes, TestNamesakesThatMeet, TestNamesakesThatCannotBeCalled, TestNobodyLeavesForItsDeadFormerSelf, TestRemove)
+// may be of a peer that was not there when the namesake died, is no reason. Until then both are members, and the log of the one that would leave says so, once. (TestStandingOf,
+// TestDoubtsTakeTurns, TestNamesakesAtOneAddress, TestReplacement, TestReplaceNeedsAMember, TestReplaceAsksForAnothersEyes, TestNamesakesThatMeet, TestNamesakesThatCannotBeCalled, TestNobodyLeavesForItsDeadFormerSelf, TestRemove)
 //
 // 9. A member is removed only if it answers neither gossip nor a call, unless it is forced out. The last owner is never removed and never leaves. A leaver
 // says in its row that it wants to, and a member proposes it, with all others that want to at the time: changes that each leaver made for itself would be more layouts than requests count.

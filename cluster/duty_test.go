@@ -196,7 +196,8 @@ func TestStandingOf(t *testing.T) {
 		{"joined before it knew of its namesake", row(2, "a", ring.Joining), Dead, []ring.Member{row(1, "a", ring.Active), row(2, "a", ring.Joining)}, one, standsContend},
 		{"both own, the other is placed", here, Alive, []ring.Member{there, here}, both, standsDoubt},
 		{"both own, the other is placed, and silent", here, Suspect, []ring.Member{there, here}, both, standsFirm},
-		{"both own, the other is placed, where this node is now", here, Alive, []ring.Member{at(there, "h:1"), here}, both, standsFirm},
+		{"both own, the other is placed, where this node is now", here, Alive, []ring.Member{at(there, "h:1"), here}, both, standsBeside},
+		{"both own, the other is placed, where this node is now, and dead", here, Dead, []ring.Member{at(there, "h:1"), here}, both, standsContend},
 		{"both own, the other is placed, this one leaves", at(row(2, "a", ring.Leaving), "h:1"), Alive, []ring.Member{there, at(row(2, "a", ring.Leaving), "h:1")}, []layouts.Row{a, leaves(b)}, standsFirm},
 		{"both own, this one is placed", row(1, "a", ring.Active), Alive, []ring.Member{row(1, "a", ring.Active), row(2, "a", ring.Active)}, both, standsFirm},
 		{"both own, this one is placed, the other is dead", row(1, "a", ring.Active), Dead, []ring.Member{row(1, "a", ring.Active), row(2, "a", ring.Active)}, both, standsContend},
@@ -205,7 +206,7 @@ func TestStandingOf(t *testing.T) {
 		{"a namesake wants to join", row(1, "a", ring.Active), Dead, []ring.Member{row(1, "a", ring.Active), row(2, "a", ring.Joining)}, one, standsFirm},
 	} {
 		decide := func(proved int) standing {
-			got, _ := standingOf(tableOf(t, tc.rows...), ringsOf(t, tc.rings), tc.self, func(ring.ID) Liveness { return tc.other }, simID(proved))
+			got, _ := standingOf(tableOf(t, tc.rows...), ringsOf(t, tc.rings), tc.self, func(ring.ID) Liveness { return tc.other }, simID(proved), ring.ID{})
 			return got
 		}
 		if got := decide(7); got != tc.want {
@@ -219,6 +220,32 @@ func TestStandingOf(t *testing.T) {
 		if got := decide(1); got != want {
 			t.Errorf("%s, and the other is proved to run: %v, want %v", tc.name, got, want)
 		}
+	}
+}
+
+// Of several namesakes that are in doubt each is called in turn.
+func TestDoubtsTakeTurns(t *testing.T) {
+	at := func(i int) ring.Member {
+		m := row(i, "a", ring.Active)
+		m.Addrs.RPC = fmt.Sprintf("h:%d", i)
+		return m
+	}
+	var rows []ring.Member
+	var owners []layouts.Row
+	for i := range 4 {
+		rows, owners = append(rows, at(i)), append(owners, named(ownRow(i), "a"))
+	}
+	table, rings := tableOf(t, rows...), ringsOf(t, owners)
+	called := ring.ID{}
+	for _, want := range []int{0, 1, 2, 0, 1} {
+		s, other := standingOf(table, rings, at(3), liveOf(0, 1, 2, 3), ring.ID{}, called)
+		if s != standsDoubt || other.ID != simID(want) {
+			t.Fatalf("after %s: %v, %v; want a doubt of %d", called.Short(), s, other, want)
+		}
+		called = other.ID
+	}
+	if s, other := standingOf(table, rings, at(3), liveOf(0, 1, 2, 3), simID(1), simID(1)); s != standsAside || other.ID != simID(1) {
+		t.Errorf("one of them answers: %v, %v", s, other)
 	}
 }
 

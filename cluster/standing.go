@@ -18,17 +18,19 @@ const (
 	standsNew                     // no row: add one, joining
 	standsContend                 // a present namesake is in the way: take its place if it does not answer
 	standsDoubt                   // both own, and gossip says that the other, which placement uses, runs: go on, and see whether it does
+	standsBeside                  // both own, and gossip says that the other, which placement uses, runs where this node is: go on, a call cannot tell them apart
 	standsAside                   // both own, and the other is proved to run: hand over and leave
 )
 
 // standingOf decides what this node does about its own row. other is the row that the decision is about. proved is the namesake that has answered a call of this node's,
 // zero if none has: gossip goes on about the dead for a while, and longer by a peer that was not there, but who leaves does so for good.
-func standingOf(t ring.Table, v *layouts.View, self ring.Member, live func(ring.ID) Liveness, proved ring.ID) (s standing, other ring.Member) {
+// Of several in doubt other is the one to call after called, the last that was: in the order of their IDs, and round again.
+func standingOf(t ring.Table, v *layouts.View, self ring.Member, live func(ring.ID) Liveness, proved, called ring.ID) (s standing, other ring.Member) {
 	row, known := t.Get(self.ID)
 	if own, ok := v.Row(self.ID); known && row.State.Gone() || ok && own.Standing >= layouts.Removed {
 		return standsGone, row
 	}
-	var doubted ring.Member
+	var doubted, beside ring.Member
 	for _, m := range t.Present() {
 		if m.Name != self.Name || m.ID == self.ID {
 			continue
@@ -39,11 +41,13 @@ func standingOf(t ring.Table, v *layouts.View, self ring.Member, live func(ring.
 			// The namesake gives way, or never owned anything.
 		case claim(v, self.ID) == 0 || live(m.ID) == Dead:
 			return standsContend, m
-		case row.State >= ring.Leaving || live(m.ID) != Alive || m.Addrs.RPC == self.Addrs.RPC:
-			// It goes anyway; or the namesake does not answer; or it cannot, since this node is where it was.
+		case row.State >= ring.Leaving || live(m.ID) != Alive:
+			// It goes anyway; or the namesake does not answer.
+		case m.Addrs.RPC == self.Addrs.RPC:
+			beside = m // it cannot answer, since this node is where it was
 		case m.ID == proved:
 			return standsAside, m
-		default:
+		case doubted.ID.IsZero() || inTurn(m.ID, doubted.ID, called):
 			doubted = m
 		}
 	}
@@ -52,8 +56,18 @@ func standingOf(t ring.Table, v *layouts.View, self ring.Member, live func(ring.
 		return standsDoubt, doubted
 	case !known:
 		return standsNew, ring.Member{}
+	case !beside.ID.IsZero():
+		return standsBeside, beside
 	}
 	return standsFirm, ring.Member{}
+}
+
+// inTurn reports whether a comes before b in the order of IDs that begins after last.
+func inTurn(a, b, last ring.ID) bool {
+	if beyond := a.Compare(last) > 0; beyond != (b.Compare(last) > 0) {
+		return beyond
+	}
+	return a.Compare(b) < 0
 }
 
 // claim is how good an incarnation's claim to its name is: 2 for who owns, 1 for who did and may still be needed, 0 for who never did.
@@ -76,9 +90,9 @@ func precedes(v *layouts.View, a, b ring.ID) bool {
 // stepStanding does what this node's own row calls for, and settles whether the node may serve.
 func (c *Cluster) stepStanding() {
 	self := c.Self()
-	s, other := standingOf(c.Table(), c.held.View(), self, c.Liveness, ring.ID{})
+	s, other := standingOf(c.Table(), c.held.View(), self, c.Liveness, ring.ID{}, c.called)
 	if s == standsDoubt && c.proves(other) {
-		s, other = standingOf(c.Table(), c.held.View(), self, c.Liveness, other.ID)
+		s, other = standingOf(c.Table(), c.held.View(), self, c.Liveness, other.ID, c.called)
 	}
 	if s != standsContend {
 		c.silent = ring.ID{}
@@ -100,7 +114,11 @@ func (c *Cluster) stepStanding() {
 			c.log.Error("another node has this one's name; this one hands over and leaves", "name", self.Name, "other", other.ID.Short(), "at", other.Addrs.RPC)
 		}
 		err = c.Leave()
-	case standsFirm:
+	case standsFirm, standsBeside:
+		if s == standsBeside && c.firstOf(s, other) {
+			c.log.Warn("gossip says that another node of this one's name runs, and it advertises the address of this one: if it goes on running, give one of the two another name or address",
+				"name", other.Name, "other", other.ID.Short(), "at", other.Addrs.RPC)
+		}
 		// A row that came with the layouts has no addresses yet, and what others say of this node is older than what it says itself.
 		if wanted := resumed(self, c.cfg.member()); wanted != self {
 			err = c.updateRow(wanted)
@@ -226,12 +244,29 @@ func (c *Cluster) proves(m ring.Member) bool {
 	if time.Now().Before(c.unproved) {
 		return false
 	}
+	c.called = m.ID
 	if c.answers(m) {
 		return true
 	}
 	c.unproved = time.Now().Add(c.cfg.Timing.Silence)
-	c.log.Info("gossip says that another node of this one's name runs, but it does not answer: this one stays", "name", m.Name, "other", m.ID.Short(), "at", m.Addrs.RPC)
+	if c.firstOf(standsDoubt, m) {
+		c.log.Info("gossip says that another node of this one's name runs, but it does not answer: this one stays", "name", m.Name, "other", m.ID.Short(), "at", m.Addrs.RPC)
+	}
 	return false
+}
+
+// firstOf reports whether this node stands so to a namesake for the first time since it started: what lasts is logged once.
+func (c *Cluster) firstOf(s standing, m ring.Member) bool {
+	key := toward{s, m.ID}
+	again := c.noted[key]
+	c.noted[key] = true
+	return !again
+}
+
+// toward is how a node stands to a namesake.
+type toward struct {
+	standing
+	other ring.ID
 }
 
 // answers reports whether an incarnation answers a call.
