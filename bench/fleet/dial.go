@@ -45,18 +45,22 @@ func (o *owned) fleet(ctx context.Context) (*Fleet, error) {
 	}
 	pause := time.NewTicker(agreePause)
 	defer pause.Stop()
+	var why error
 	for {
 		members, err := f.agreed(ctx)
 		if err == nil {
 			f.members, f.owned = members, o
 			return f, nil
 		}
+		if why == nil || ctx.Err() == nil {
+			why = err // and not of a look that the end of the time cut short
+		}
 		select {
 		case <-pause.C:
 		case gone := <-o.failed:
 			return nil, gone
 		case <-ctx.Done():
-			return nil, fmt.Errorf("the nodes do not agree on their cluster: %w: %w", err, context.Cause(ctx))
+			return nil, fmt.Errorf("the nodes do not agree on their cluster: %w: %w", why, context.Cause(ctx))
 		}
 	}
 }
