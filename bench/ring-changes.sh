@@ -94,7 +94,9 @@ version() { curl -s "$(url 0)/cluster" | jq -r .layout.version; }
 replaces() {
 	local before; before=$(version)
 	stop "$1"; rm -rf "${dir:?}/$1"; start "$1"
-	while [ "$(version)" = "$before" ]; do sleep 0.5; done # that it has an empty disk is known when gossip has believed the old one dead
+	for _ in {1..120}; do [ "$(version)" = "$before" ] || return 0; sleep 0.5; done # that it has an empty disk is known when gossip has believed the old one dead
+	echo "node-$1 is not known to have an empty disk after a minute" >&2
+	return 1
 }
 change "two join" 5 none start 3 4
 [ -n "${SHORT:-}" ] && exit 0
