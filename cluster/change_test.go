@@ -130,6 +130,24 @@ func TestFactsDoNotWaitForGossip(t *testing.T) {
 	})
 }
 
+// A member hears of who joins although no packet of gossip reaches it: otherwise it would propose the one of two that it has heard of, and the other after that.
+func TestJoinersDoNotWaitForGossip(t *testing.T) {
+	inWorld(t, func(w *world) {
+		slow := func(c *Config) { c.Timing.PushPull, c.Timing.Batch = time.Hour, time.Minute }
+		var nodes []*node
+		for i := 1; i <= 3; i++ {
+			nodes = append(nodes, w.start(spec{name: nameOf(i), join: listOf(1, 3), with: slow}))
+		}
+		w.eventually(20*time.Second, "founded", func() bool { return settledOn(3, nodes...) && see(nodes...) })
+		deaf := ipOf(1)
+		w.net.LosePackets(func(_, to string) bool { return host(to) == deaf })
+		for i := 4; i <= 5; i++ {
+			nodes = append(nodes, w.start(spec{name: nameOf(i), join: listOf(2, 2), with: slow}))
+		}
+		w.eventually(5*time.Second, "it knows of both", func() bool { return len(nodes[0].Table().Present()) == 5 })
+	})
+}
+
 // A newcomer that finds a member dead is ready after Timing.Admit all the same, and owns; the change ends when that member is back.
 func TestJoinWhileAMemberIsDead(t *testing.T) {
 	inWorld(t, func(w *world) {

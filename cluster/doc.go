@@ -49,8 +49,8 @@
 //
 // 6. Only the layouts decide who owns. Any member changes them, by the functions of package layouts alone, so its invariants hold whoever proposes what and however many
 // do; that they take turns, wait for others to come along (Timing.Batch) and let a change end before the next (Timing.Stuck) is politeness. Every member buries, and makes changes that met one.
-// What a member says of layouts all live peers are sent at once; what gets lost comes with the next push/pull. (TestProposes, TestUnifies, TestTwoJoinAtOnce, TestTwoFoundingsMeet,
-// TestFactsDoNotWaitForGossip)
+// What a member says of layouts, and that it joins, all live peers are sent at once; what gets lost comes with the next push/pull. (TestProposes, TestUnifies, TestTwoJoinAtOnce,
+// TestTwoFoundingsMeet, TestFactsDoNotWaitForGossip, TestJoinersDoNotWaitForGossip)
 //
 // 7. What a node says of itself its user has made true: Record only of the view that it was called with, so a view that came meanwhile is not recorded; Synced only for the
 // present top; Left only when no live layout needs it. (TestRingsRecordWhatIsInForce, TestLeave)

@@ -19,6 +19,7 @@ type MemNetwork struct {
 	mu    sync.Mutex
 	ends  map[string]*memEnd
 	block func(from, to string) bool
+	loses func(from, to string) bool
 }
 
 // Bounds of what waits at one endpoint; beyond them packets are lost and dials fail, as with full socket buffers.
@@ -38,6 +39,19 @@ func (n *MemNetwork) Block(lost func(from, to string) bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.block = lost
+}
+
+// LosePackets loses from now on every packet for which lost returns true; streams go on. nil ends that. lost must not block.
+func (n *MemNetwork) LosePackets(lost func(from, to string) bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.loses = lost
+}
+
+func (n *MemNetwork) packetLost(from, to string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.loses != nil && n.loses(from, to)
 }
 
 // Move gives the endpoint at one address another, as when a running container's network is taken away and given back: what its
@@ -110,7 +124,7 @@ func (e *memEnd) address() netip.AddrPort {
 
 func (e *memEnd) WriteTo(b []byte, addr string) (time.Time, error) {
 	now, from := time.Now(), e.address()
-	if e.net.route(from.String(), addr) == nil {
+	if e.net.route(from.String(), addr) == nil || e.net.packetLost(from.String(), addr) {
 		return now, nil
 	}
 	time.AfterFunc(e.net.latency, func() {

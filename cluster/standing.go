@@ -106,7 +106,9 @@ func (c *Cluster) stepStanding() {
 		c.contend(self, other)
 		return
 	case standsNew:
-		err = c.updateRow(c.cfg.member())
+		if err = c.updateRow(c.cfg.member()); err == nil {
+			c.Push() // whoever proposes has to know of it in time, or it gets a change of its own
+		}
 	case standsDoubt:
 		// Both are members. If the other is dead gossip will say so in its time, and this node can take its place.
 	case standsAside:
